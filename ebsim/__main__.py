@@ -1,0 +1,5 @@
+"""`python -m ebsim` is the `ebsim` command."""
+
+from ebsim.cli.main import main
+
+main()

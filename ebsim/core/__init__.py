@@ -1,0 +1,1 @@
+"""What snapshots mean: one module per family of operations."""

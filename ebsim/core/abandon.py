@@ -1,0 +1,112 @@
+"""Abandoning a snapshot that will not be completed: what it published is freed again.
+
+Used where the making fails, and for the pending snapshots of a process that died.
+"""
+
+import struct
+from dataclasses import replace
+
+from ebsim.core.context import StoreContext
+from ebsim.core.ingest import Batch
+from ebsim.core.lineage import Lineage
+from ebsim.core.publish import Prepared
+from ebsim.core.reclaim import queue_freed, queue_freed_range
+from ebsim.core.sharing import unshared_by
+from ebsim.core.snapshots import drop_snapshot, get_snapshot, put_snapshot
+from ebsim.core.space import SpaceChange, release_items
+from ebsim.format.catalog_values import Table, number_key
+from ebsim.format.records import SnapshotRecord
+from ebsim.ids import SnapshotId
+from ebsim.results import SnapshotState
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+_RANGES = struct.Struct("<QQQQ")
+"""A published batch of a pending snapshot: first version, versions, first page, pages."""
+
+
+def note_published(
+    writer: CatalogWriter, snapshot_id: SnapshotId, batch: Batch, prepared: Prepared
+) -> None:
+    """Record what a pending snapshot holds already, and how far it is."""
+    record = get_snapshot(writer, snapshot_id)
+    put_snapshot(writer, replace(record, scanned_bytes=batch.scanned_end))
+    if prepared.changes:
+        ranges = _RANGES.pack(
+            prepared.first_version,
+            len(prepared.changes),
+            prepared.first_page,
+            len(prepared.pages),
+        )
+        writer.put(Table.PENDING_RANGES, snapshot_id.encode() + number_key(batch.number), ranges)
+
+
+def published_ranges(
+    reader: CatalogReader, snapshot_id: SnapshotId
+) -> list[tuple[int, int, int, int]]:
+    """Return first version, versions, first page and pages of each batch of a pending snapshot."""
+    entries = reader.items(Table.PENDING_RANGES, prefix=snapshot_id.encode())
+    ranges = []
+    for _, value in entries:
+        first_version, versions, first_page, pages = _RANGES.unpack(value)
+        ranges.append((first_version, versions, first_page, pages))
+    return ranges
+
+
+def forget_published(writer: CatalogWriter, snapshot_id: SnapshotId) -> None:
+    """Clear what `note_published` recorded."""
+    for key, _ in list(writer.items(Table.PENDING_RANGES, prefix=snapshot_id.encode())):
+        writer.delete(Table.PENDING_RANGES, key)
+
+
+def abandon(
+    context: StoreContext, writer: CatalogWriter, pending: SnapshotRecord, reason: str | None
+) -> None:
+    """Free what a pending snapshot published and release its hold on its parent.
+
+    Args:
+        context: The store.
+        writer: The transaction.
+        pending: The snapshot.
+        reason: It becomes `error` with this message; None forgets it altogether.
+    """
+    space = SpaceChange(writer)
+    for first_version, versions, first_page, pages in published_ranges(writer, pending.snapshot_id):
+        queue_freed_range(writer, first_version, versions)
+        delete_pages(writer, space, list(range(first_page, first_page + pages)))
+    forget_published(writer, pending.snapshot_id)
+    if pending.hold:
+        lineage = Lineage(writer)
+        release_hold(writer, space, lineage, pending.hold)
+        lineage.save(writer)
+    space.save()
+    if reason is None:
+        drop_snapshot(writer, pending)
+        return
+    failed = replace(
+        pending,
+        state=SnapshotState.ERROR,
+        state_message=reason,
+        completion_us=context.clock.now_us(),
+        session=0,
+        hold=0,
+        root=0,
+        full_blocks=0,
+        scanned_bytes=0,
+    )
+    put_snapshot(writer, failed)
+
+
+def release_hold(writer: CatalogWriter, space: SpaceChange, lineage: Lineage, hold: int) -> None:
+    """Take a hold out of the lineage and free what only it kept."""
+    unshared = unshared_by(writer, lineage, hold)
+    lineage.remove(hold)
+    for encoded in unshared.freed_versions:
+        queue_freed(writer, encoded)
+    delete_pages(writer, space, unshared.freed_pages)
+
+
+def delete_pages(writer: CatalogWriter, space: SpaceChange, page_ids: list[int]) -> None:
+    """Forget pages that are in no map any more."""
+    for page_id in page_ids:
+        writer.delete(Table.PAGES, number_key(page_id))
+    release_items(writer, space, Table.PAGE_RECORDS, page_ids)

@@ -1,0 +1,73 @@
+"""Stored blocks: found by content, counted by the versions that have it."""
+
+from collections.abc import Sequence
+
+from ebsim.core.counters import Counter, take
+from ebsim.core.space import SpaceChange
+from ebsim.errors import CorruptionError, ErrorCode
+from ebsim.format.block_hash import BlockHash
+from ebsim.format.catalog_values import (
+    BlockRecord,
+    Table,
+    hash_key,
+    number_key,
+    parse_number_key,
+)
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+
+def find_block(reader: CatalogReader, domain: int, block_hash: BlockHash) -> int | None:
+    """Return the id of the stored block with this content, or None."""
+    value = reader.get(Table.HASHES, hash_key(domain, block_hash))
+    return None if value is None else parse_number_key(value)
+
+
+def get_block(reader: CatalogReader, block_id: int) -> BlockRecord:
+    """Return where a stored block lies.
+
+    Raises:
+        CorruptionError: The catalog does not know it.
+    """
+    value = reader.get(Table.BLOCKS, number_key(block_id))
+    if value is None:
+        raise CorruptionError(f"block {block_id} is not in the catalog", ErrorCode.CORRUPT_CATALOG)
+    return BlockRecord.decode(value)
+
+
+def add_blocks(
+    writer: CatalogWriter, space: SpaceChange, domain: int, records: Sequence[BlockRecord]
+) -> int:
+    """Add stored blocks under consecutive new ids and return the first."""
+    first = take(writer, Counter.BLOCK, len(records))
+    for block_id, record in enumerate(records, first):
+        writer.put(Table.BLOCKS, number_key(block_id), record.encode())
+        writer.put(Table.HASHES, hash_key(domain, record.block_hash), number_key(block_id))
+        space.use(record.segment, record.extent)
+    return first
+
+
+def reference_block(writer: CatalogWriter, block_id: int, count: int) -> None:
+    """Count `count` further versions with this content."""
+    record = get_block(writer, block_id)
+    writer.put(Table.BLOCKS, number_key(block_id), record.referenced(count).encode())
+
+
+def release_block(
+    writer: CatalogWriter, space: SpaceChange, domain: int, block_id: int, count: int
+) -> None:
+    """Count `count` versions less, and forget the block with its last one.
+
+    Raises:
+        CorruptionError: More versions are released than there were.
+    """
+    record = get_block(writer, block_id).referenced(-count)
+    if record.references < 0:
+        raise CorruptionError(
+            f"block {block_id} is released more often than referred to", ErrorCode.CORRUPT_CATALOG
+        )
+    if record.references:
+        writer.put(Table.BLOCKS, number_key(block_id), record.encode())
+        return
+    writer.delete(Table.BLOCKS, number_key(block_id))
+    writer.delete(Table.HASHES, hash_key(domain, record.block_hash))
+    space.free(record.segment, record.offset, record.extent)

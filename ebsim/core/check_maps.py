@@ -1,0 +1,111 @@
+"""Checking what block maps say: charges, full sizes, and which versions and pages are in use.
+
+The charge is recomputed as the specification has it: a version counts for the oldest live snapshot
+whose map has it. Snapshots are looked at from the oldest on, and each page once: a page seen before
+holds no version that was not seen before.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ebsim.core.abandon import published_ranges
+from ebsim.core.block_maps import load_page
+from ebsim.core.counters import Counter, peek
+from ebsim.format.catalog_values import NodeKind, NodeRecord, Table, parse_number_key
+from ebsim.format.map_page import MAP_LEVELS, PAGE_ENTRIES, decode_numbers
+from ebsim.format.records import SnapshotRecord
+from ebsim.results import Finding, SnapshotState
+from ebsim.storage.catalog import CatalogReader
+
+Seen = npt.NDArray[np.bool_]
+
+
+class MapCheck:
+    """Walks every map of a consistent view of the catalog.
+
+    Attributes:
+        findings: What is wrong.
+        versions: For each version id, whether a map (or a pending snapshot) has it.
+        pages: Every page id that a map (or a pending snapshot) has.
+    """
+
+    def __init__(self, reader: CatalogReader, snapshots: list[SnapshotRecord]) -> None:
+        self._reader = reader
+        self._snapshots = snapshots
+        self._entries: dict[int, int] = {}
+        self.findings: list[Finding] = []
+        self.versions: Seen = np.zeros(peek(reader, Counter.VERSION), dtype=bool)
+        self.pages: set[int] = {0}
+
+    def run(self) -> None:
+        """Look at every map."""
+        live = [item for item in self._snapshots if item.state == SnapshotState.COMPLETED]
+        for record in sorted(live, key=lambda item: item.node):
+            charge = self._claim(record.root, MAP_LEVELS - 1)
+            self._compare(record, "charged blocks", record.charged_blocks, charge)
+            self._compare(record, "full blocks", record.full_blocks, self._entries[record.root])
+            self._check_node(record)
+        for record in self._snapshots:
+            if record.state == SnapshotState.PENDING:
+                for first, count, first_page, pages in published_ranges(
+                    self._reader, record.snapshot_id
+                ):
+                    self.versions[first : first + count] = True
+                    self.pages.update(range(first_page, first_page + pages))
+        for _, value in self._reader.items(Table.NODES):
+            node = NodeRecord.decode(value)
+            if node.kind is NodeKind.HOLD:
+                self._claim(node.root, MAP_LEVELS - 1)
+        self._check_pages()
+
+    def queued_versions(self) -> Iterator[npt.NDArray[np.uint64]]:
+        """Yield versions that wait to be forgotten."""
+        for _, value in self._reader.items(Table.FREED):
+            yield decode_numbers(value, PAGE_ENTRIES)
+
+    def _claim(self, page_id: int, level: int) -> int:
+        """Mark everything below a page as seen; return how many versions were not seen before."""
+        if page_id in self.pages:
+            self._entries.setdefault(page_id, 0)
+            return 0
+        self.pages.add(page_id)
+        page = load_page(self._reader, page_id)
+        used = page[page != 0]
+        if level == 0:
+            fresh = int(np.count_nonzero(~self.versions[used]))
+            self.versions[used] = True
+            self._entries[page_id] = len(used)
+            return fresh
+        fresh = sum(self._claim(child, level - 1) for child in used.tolist())
+        self._entries[page_id] = sum(self._entries[child] for child in used.tolist())
+        return fresh
+
+    def _compare(self, record: SnapshotRecord, what: str, kept: int, found: int) -> None:
+        if kept != found:
+            message = f"{record.snapshot_id}: {kept} {what} are recorded, {found} counted"
+            self.findings.append(
+                Finding(kind="wrong-count", message=message, snapshots=(record.snapshot_id,))
+            )
+
+    def _check_node(self, record: SnapshotRecord) -> None:
+        value = self._reader.get(Table.NODES, record.node.to_bytes(8, "big"))
+        node = None if value is None else NodeRecord.decode(value)
+        if node is None or (node.kind, node.root, node.snapshot_id) != (
+            NodeKind.SNAPSHOT,
+            record.root,
+            record.snapshot_id,
+        ):
+            message = f"{record.snapshot_id}: its lineage node {record.node} is not its own"
+            self.findings.append(
+                Finding(kind="wrong-lineage", message=message, snapshots=(record.snapshot_id,))
+            )
+
+    def _check_pages(self) -> None:
+        stored = {parse_number_key(key) for key, _ in self._reader.items(Table.PAGES)}
+        for page_id in sorted(stored ^ (self.pages - {0})):
+            state = "is in no map" if page_id in stored else "is missing"
+            self.findings.append(
+                Finding(kind="wrong-reference", message=f"map page {page_id} {state}")
+            )

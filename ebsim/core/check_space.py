@@ -1,0 +1,140 @@
+"""Checking what the catalog says about stored blocks and segments."""
+
+from collections import Counter as Multiset
+from collections import defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+
+from ebsim.core.check_maps import MapCheck
+from ebsim.core.ledger import read_ledger
+from ebsim.format.catalog_values import (
+    FIRST_BLOCK,
+    BlockRecord,
+    MetaRecord,
+    NodeKind,
+    NodeRecord,
+    SegmentRecord,
+    Table,
+    hash_key,
+    number_key,
+    parse_number_key,
+    parse_pair_key,
+)
+from ebsim.format.map_page import PAGE_ENTRIES, decode_page
+from ebsim.format.records import SnapshotRecord
+from ebsim.format.segment import ALIGNMENT
+from ebsim.results import Finding
+from ebsim.storage.catalog import CatalogReader
+
+META_TABLES = (Table.PAGE_RECORDS, Table.VERSION_RECORDS, Table.JOURNAL)
+
+
+def check_versions(reader: CatalogReader, maps: MapCheck) -> Iterator[Finding]:
+    """Compare the version table with the maps, and the blocks' reference counts with it."""
+    references: Multiset[int] = Multiset()
+    expected = maps.versions.copy()
+    for queued in maps.queued_versions():
+        expected[queued] = True
+    for key, value in reader.items(Table.VERSIONS):
+        first = parse_number_key(key) * PAGE_ENTRIES
+        page = decode_page(value)
+        references.update(page[page >= FIRST_BLOCK].tolist())
+        wanted = np.zeros(PAGE_ENTRIES, dtype=bool)
+        part = expected[first : first + PAGE_ENTRIES]
+        wanted[: len(part)] = part
+        for place in np.flatnonzero(wanted != (page != 0)).tolist():
+            state = "is in no map" if page[place] else "is in a map but freed"
+            yield Finding(kind="wrong-reference", message=f"version {first + place} {state}")
+        expected[first : first + PAGE_ENTRIES] = False
+    for version in np.flatnonzero(expected).tolist():
+        yield Finding(kind="wrong-reference", message=f"version {version} is in a map but freed")
+    yield from _check_blocks(reader, references)
+
+
+def _check_blocks(reader: CatalogReader, references: "Multiset[int]") -> Iterator[Finding]:
+    count = 0
+    for key, value in reader.items(Table.BLOCKS):
+        block_id, record = parse_number_key(key), BlockRecord.decode(value)
+        count += 1
+        if record.references != references.pop(block_id, 0):
+            yield Finding(
+                kind="wrong-count",
+                message=f"block {block_id}: its {record.references} references are not as counted",
+            )
+        if reader.get(Table.HASHES, hash_key(0, record.block_hash)) != number_key(block_id):
+            yield Finding(
+                kind="wrong-reference", message=f"block {block_id} is not found by its hash"
+            )
+    for block_id in references:
+        yield Finding(kind="wrong-reference", message=f"block {block_id} is missing")
+    if count != reader.count(Table.HASHES):
+        yield Finding(
+            kind="wrong-count",
+            message=f"{reader.count(Table.HASHES)} hashes are recorded for {count} blocks",
+        )
+
+
+def check_segments(reader: CatalogReader) -> Iterator[Finding]:
+    """Compare each segment's live bytes with its records, which must not overlap."""
+    extents: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for _, value in reader.items(Table.BLOCKS):
+        block = BlockRecord.decode(value)
+        extents[block.segment].append((block.offset, block.extent))
+    for table in META_TABLES:
+        for _, value in reader.items(table):
+            record = MetaRecord.decode(value)
+            extents[record.segment].append((record.offset, record.extent))
+    for key, value in reader.items(Table.SEGMENTS):
+        number, segment = parse_number_key(key), SegmentRecord.decode(value)
+        name = f"segment {segment.segment_id.hex()}"
+        used = sorted(extents.pop(number, []))
+        live = sum(extent for _, extent in used)
+        if live != segment.live_bytes:
+            yield Finding(
+                kind="wrong-count",
+                message=f"{name}: {segment.live_bytes} live bytes are recorded, {live} counted",
+            )
+        end = ALIGNMENT
+        for offset, extent in used:
+            if offset < end or offset + extent > segment.published_end:
+                yield Finding(
+                    kind="wrong-reference", message=f"{name}: the record at {offset} is misplaced"
+                )
+            end = offset + extent
+    for number in extents:
+        yield Finding(kind="wrong-reference", message=f"segment {number} is missing")
+
+
+def check_ledger(reader: CatalogReader, snapshots: list[SnapshotRecord]) -> Iterator[Finding]:
+    """Compare the sum of each snapshot's ledger entries with its charge."""
+    sums: Multiset[str] = Multiset()
+    for event in read_ledger(reader):
+        sums[event.snapshot_id] += event.blocks
+    for record in snapshots:
+        sums[record.snapshot_id] -= record.charged_blocks
+    for snapshot_id, difference in sums.items():
+        if difference:
+            yield Finding(
+                kind="wrong-count",
+                message=f"{snapshot_id}: the ledger says {difference:+d} blocks more than charged",
+            )
+
+
+def check_lineage(reader: CatalogReader) -> Iterator[Finding]:
+    """Compare both directions of the lineage tree."""
+    nodes = {
+        parse_number_key(key): NodeRecord.decode(value) for key, value in reader.items(Table.NODES)
+    }
+    kept = {parse_pair_key(key) for key, _ in reader.items(Table.CHILDREN)}
+    real = {(node.parent, number) for number, node in nodes.items() if node.parent}
+    for parent, child in sorted(kept ^ real):
+        yield Finding(
+            kind="wrong-lineage", message=f"nodes {parent} and {child} do not agree on their tie"
+        )
+    families = Multiset(parent for parent, _ in real)
+    for number, node in nodes.items():
+        if node.parent and node.parent not in nodes:
+            yield Finding(kind="wrong-lineage", message=f"node {number} has no parent")
+        if node.kind is NodeKind.NAMELESS and families[number] < 2:
+            yield Finding(kind="wrong-lineage", message=f"nameless node {number} has no use")

@@ -1,0 +1,153 @@
+"""Completing a snapshot: one transaction gives it its map, its place in the lineage and its charge.
+
+It is the point of commit. Everything it refers to is in segments and synced before; the journal
+entry that repeats it for a rebuild is written and synced within it.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+
+from ebsim.core.abandon import forget_published, release_hold
+from ebsim.core.block_maps import PageAllocator, replace_leaves, upper_page_count
+from ebsim.core.context import StoreContext
+from ebsim.core.counters import Counter, take
+from ebsim.core.journal import append_entry
+from ebsim.core.ledger import record_events
+from ebsim.core.lineage import Lineage
+from ebsim.core.publish import Prepared, describe_pages, publish_batch, publish_pages
+from ebsim.core.sessions import OpenSegment
+from ebsim.core.sharing import count_charge
+from ebsim.core.snapshots import put_snapshot
+from ebsim.core.space import SpaceChange
+from ebsim.core.volumes import get_volume, put_volume
+from ebsim.format.catalog_values import MetaRecord, NodeKind, NodeRecord
+from ebsim.format.map_page import encode_page
+from ebsim.format.records import SnapshotRecord, VolumeRecord
+from ebsim.results import ChargeCause, ChargeEvent, SnapshotState
+from ebsim.storage.catalog import CatalogWriter
+
+
+@dataclass(slots=True)
+class MapGrowth:
+    """What all batches of a snapshot added to its parent's map.
+
+    Attributes:
+        leaves: Leaf number to new page id.
+        new_blocks: Blocks that were unwritten before.
+        changed_blocks: Versions added.
+    """
+
+    leaves: dict[int, int] = field(default_factory=dict)
+    new_blocks: int = 0
+    changed_blocks: int = 0
+
+    def add(self, prepared: Prepared) -> None:
+        """Count a batch in."""
+        self.leaves.update(prepared.leaves)
+        self.new_blocks += prepared.new_blocks
+        self.changed_blocks += len(prepared.changes)
+
+
+@dataclass(slots=True)
+class _Top:
+    """The pages of the new map above its leaves."""
+
+    root: int
+    first_page: int
+    pages: list[bytes]
+    records: dict[int, MetaRecord]
+
+
+def complete(
+    context: StoreContext,
+    pending: SnapshotRecord,
+    segment: OpenSegment,
+    prepared: Prepared,
+    growth: MapGrowth,
+) -> SnapshotRecord:
+    """Publish the last batch and make the snapshot `completed`.
+
+    Returns:
+        The snapshot's final record.
+
+    Raises:
+        LimitExceededError, StoreError: Nothing was committed, or the outcome is unknown.
+    """
+    # Leaves of the last batch are not in the catalog yet; the pages above need only their ids.
+    top = _prepare_top(context, pending.root, segment, growth)
+    segment.writer.sync()
+
+    def change(writer: CatalogWriter) -> SnapshotRecord:
+        space = SpaceChange(writer)
+        publish_batch(writer, space, segment, prepared)
+        publish_pages(writer, space, top.first_page, top.pages, top.records)
+        forget_published(writer, pending.snapshot_id)
+        lineage = Lineage(writer)
+        node = take(writer, Counter.NODE)
+        parent = NodeRecord(NodeKind.SNAPSHOT, pending.hold, top.root, pending.snapshot_id)
+        lineage.add(node, parent)
+        if pending.hold:
+            release_hold(writer, space, lineage, pending.hold)
+        record = replace(
+            pending,
+            state=SnapshotState.COMPLETED,
+            session=0,
+            hold=0,
+            completion_us=context.clock.now_us(),
+            scanned_bytes=pending.size_bytes,
+            full_blocks=pending.full_blocks + growth.new_blocks,
+            incremental_blocks=growth.changed_blocks,
+            charged_blocks=count_charge(writer, lineage, node),
+            node=node,
+            root=top.root,
+        )
+        lineage.save(writer)
+        _commit_record(context, writer, space, segment, record)
+        segment.publish(writer, segment.writer.end)
+        space.save()
+        return record
+
+    record = context.catalog.update(change)
+    segment.published_end = segment.writer.end
+    return record
+
+
+def _prepare_top(context: StoreContext, root: int, segment: OpenSegment, growth: MapGrowth) -> _Top:
+    count = upper_page_count(growth.leaves)
+    if count == 0:
+        return _Top(root, 0, [], {})
+    first = context.catalog.update(lambda writer: take(writer, Counter.PAGE, count))
+    allocator = PageAllocator(first)
+    with context.catalog.read() as reader:
+        new_root = replace_leaves(reader, root, growth.leaves, allocator)
+    pages = [encode_page(page) for page in allocator.pages]
+    assert len(pages) == count
+    return _Top(new_root, first, pages, describe_pages(segment, first, pages))
+
+
+def _commit_record(
+    context: StoreContext,
+    writer: CatalogWriter,
+    space: SpaceChange,
+    segment: OpenSegment,
+    record: SnapshotRecord,
+) -> None:
+    """Keep the completed record, the volume's new size, the ledger's and the journal's entry."""
+    volume = _grown(get_volume(writer, record.volume_id), record)
+    put_volume(writer, volume)
+    put_snapshot(writer, record)
+    facts = {"snapshot": asdict(record), "volume": asdict(volume)}
+    sequence = append_entry(context, writer, space, segment, "complete", facts)
+    event = ChargeEvent(
+        sequence=sequence,
+        time_us=record.completion_us or record.start_us,
+        cause=ChargeCause.CREATED,
+        snapshot_id=record.snapshot_id,
+        volume_id=record.volume_id,
+        blocks=record.charged_blocks,
+        other_id=None,
+    )
+    record_events(writer, [event])
+
+
+def _grown(volume: VolumeRecord, record: SnapshotRecord) -> VolumeRecord:
+    return replace(volume, size_bytes=record.size_bytes, source=record.source)

@@ -1,0 +1,74 @@
+"""What every operation of an open store works on."""
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ebsim.clock import Clock
+from ebsim.entropy import Entropy
+from ebsim.errors import StorePoisonedError
+from ebsim.format.block_hash import BlockHash, zero_block_hash
+from ebsim.format.store_header import StoreHeader
+from ebsim.storage.catalog import Catalog
+from ebsim.storage.locks import LockFile
+from ebsim.storage.reserve import Reserve
+from ebsim.storage.segments import SegmentStore
+
+if TYPE_CHECKING:
+    from ebsim.core.sessions import Session
+
+
+@dataclass(slots=True, kw_only=True)
+class StoreContext:
+    """The parts of an open store.
+
+    Attributes:
+        path: The store's folder.
+        header: Its identity and hash key.
+        catalog: What refers to what.
+        segments: Where the bytes are.
+        locks: Kernel locks between processes.
+        reserve: Space kept for deleting on a full disk.
+        clock: The time, for people.
+        entropy: Ids.
+        session: This handle's writing session, once it wrote something.
+        session_mutex: Held while the session is begun.
+        poison: Why this handle refuses to write, or empty.
+    """
+
+    path: Path
+    header: StoreHeader
+    catalog: Catalog
+    segments: SegmentStore
+    locks: LockFile
+    reserve: Reserve
+    clock: Clock
+    entropy: Entropy
+    session: "Session | None" = None
+    session_mutex: threading.Lock = field(default_factory=threading.Lock)
+    poison: str = ""
+    _zero_hash: BlockHash | None = field(default=None)
+
+    @property
+    def hash_key(self) -> bytes:
+        """The key of the block hash."""
+        return self.header.hash_key
+
+    @property
+    def zero_hash(self) -> BlockHash:
+        """The hash of a block of zeros."""
+        if self._zero_hash is None:
+            self._zero_hash = zero_block_hash(self.hash_key)
+        return self._zero_hash
+
+    def ensure_writable(self) -> None:
+        """Refuse to write after a failed write.
+
+        Raises:
+            StorePoisonedError: A write or sync of this handle failed before.
+        """
+        if self.poison:
+            raise StorePoisonedError(
+                f"an earlier write to this store failed ({self.poison}): close it and open it again"
+            )

@@ -1,0 +1,217 @@
+"""Creating a snapshot of a source: from `pending` to `completed`, or to `error`.
+
+    begin     one transaction: the volume, the pending snapshot, and a hold on its parent's map
+    ingest    the source is read; full batches are published as they come
+    complete  one transaction: the last batch, the map's upper pages, the place in the lineage, the
+              charge, the ledger, the journal entry
+    abandon   instead of `complete` when anything failed: what was published is freed again
+
+A process that dies leaves a pending snapshot whose session's lock is free; the next process to open
+the store abandons it (`ebsim.core.recovery`).
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+from ebsim.config import SnapshotOptions
+from ebsim.core.abandon import abandon, note_published
+from ebsim.core.complete import MapGrowth, complete
+from ebsim.core.context import StoreContext
+from ebsim.core.counters import Counter, take
+from ebsim.core.ingest import Batch, Ingest
+from ebsim.core.lineage import add_hold
+from ebsim.core.publish import Prepared, prepare_batch, publish_batch
+from ebsim.core.reclaim import reclaim_if_needed
+from ebsim.core.sessions import Session, current_session
+from ebsim.core.snapshots import check_options, put_snapshot
+from ebsim.core.space import SpaceChange
+from ebsim.core.volumes import continue_volume, find_volume
+from ebsim.errors import EbsimError, SnapshotFailedError, StoreError
+from ebsim.format.records import SnapshotRecord
+from ebsim.ids import new_snapshot_id
+from ebsim.progress import Progress
+from ebsim.results import SnapshotState
+from ebsim.storage.catalog import CatalogWriter
+from ebsim.storage.locks import Lock, Region
+from ebsim.storage.sources import BlockSource
+
+
+def create_snapshot(
+    context: StoreContext,
+    source_opener: AbstractContextManager[BlockSource],
+    identity: str,
+    options: SnapshotOptions,
+    progress: Progress,
+) -> SnapshotRecord:
+    """Take a snapshot of a source and return its record.
+
+    Args:
+        context: The store.
+        source_opener: Entered when the snapshot begins, left as soon as the source is read.
+        identity: The source's name.
+        options: What the user said.
+        progress: Told how far the reading is.
+
+    Raises:
+        InvalidInputError, NotFoundError, ConflictError: Refused; nothing was changed.
+        SnapshotFailedError: The snapshot ended as `error`.
+    """
+    check_options(options)
+    session = current_session(context)
+    with _exclusive_volume(context, identity, options, progress), ExitStack() as stack:
+        source = stack.enter_context(source_opener)
+        record = _begin(context, session, source, options)
+        making = _Making(context, session, record)
+        progress.start(f"snapshot {record.snapshot_id}", source.size_bytes)
+        try:
+            completed = making.run(source, stack, options, progress)
+        except BaseException as error:
+            making.stop(error)
+            raise
+        finally:
+            progress.finish()
+    reclaim_if_needed(context)
+    return completed
+
+
+@contextmanager
+def _exclusive_volume(
+    context: StoreContext, identity: str, options: SnapshotOptions, progress: Progress
+) -> Iterator[None]:
+    """Make one snapshot of a volume at a time; a second one waits and says so."""
+    while True:
+        name = _lock_name(context, identity, options)
+        lock = _hold_volume(context, name, identity, progress)
+        try:
+            if name == _lock_name(context, identity, options):
+                yield
+                return
+        finally:
+            lock.release()
+
+
+def _lock_name(context: StoreContext, identity: str, options: SnapshotOptions) -> str:
+    """Return the volume's id where it is known already, else the source's identity."""
+    if options.volume_id is not None:
+        return options.volume_id
+    with context.catalog.read() as reader:
+        volume = None if options.new_volume else find_volume(reader, identity)
+    return identity if volume is None else volume.volume_id
+
+
+def _hold_volume(context: StoreContext, name: str, identity: str, progress: Progress) -> Lock:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    region = Region.VOLUME + int.from_bytes(digest[:5], "big")
+    lock = context.locks.try_hold(region)
+    if lock is None:
+        progress.note(f"another snapshot of {identity} is being made; waiting for it to finish")
+        lock = context.locks.hold(region)
+    return lock
+
+
+def _begin(
+    context: StoreContext, session: Session, source: BlockSource, options: SnapshotOptions
+) -> SnapshotRecord:
+    def change(writer: CatalogWriter) -> SnapshotRecord:
+        continuation = continue_volume(context, writer, source.identity, source.size_bytes, options)
+        parent = continuation.parent
+        record = SnapshotRecord(
+            snapshot_id=new_snapshot_id(context.entropy),
+            volume_id=continuation.volume.volume_id,
+            state=SnapshotState.PENDING,
+            session=session.number,
+            start_us=context.clock.now_us(),
+            description=options.description,
+            tags=dict(options.tags),
+            size_bytes=source.size_bytes,
+            parent_id=parent.snapshot_id if parent else None,
+            full_blocks=parent.full_blocks if parent else 0,
+            source=source.identity,
+            hold=add_hold(writer, parent.node, parent.root) if parent else 0,
+            root=parent.root if parent else 0,
+            lineage=parent.lineage if parent else take(writer, Counter.LINEAGE),
+        )
+        put_snapshot(writer, record)
+        return record
+
+    return context.catalog.update(change)
+
+
+class _Making:
+    """One snapshot on its way from pending to completed."""
+
+    def __init__(self, context: StoreContext, session: Session, record: SnapshotRecord) -> None:
+        self._context = context
+        self._session = session
+        self._record = record
+        self._growth = MapGrowth()
+        self._prepared: dict[int, Prepared] = {}
+        self._ingest: Ingest | None = None
+
+    def run(
+        self,
+        source: BlockSource,
+        stack: ExitStack,
+        options: SnapshotOptions,
+        progress: Progress,
+    ) -> SnapshotRecord:
+        """Read the source and complete the snapshot; `stack` is closed between the two."""
+        self._ingest = Ingest(self._context, self._session, source, options.compression, progress)
+        batch = self._ingest.run(self._record.root, self._prepare, self._publish)
+        source.ensure_unchanged()
+        stack.close()
+        self._prepare(batch)
+        prepared = self._prepared.pop(batch.number)
+        completed = complete(self._context, self._record, batch.segment, prepared, self._growth)
+        batch.pin.release()
+        self._session.return_segment(batch.segment)
+        return completed
+
+    def stop(self, error: BaseException) -> None:
+        """Abandon the snapshot after `error`.
+
+        Raises:
+            SnapshotFailedError: The snapshot ended as `error`. Not raised when the user
+                interrupted it: then nothing of it is kept.
+        """
+        context, record = self._context, self._record
+        if self._ingest is not None:
+            self._ingest.batch.pin.release()
+        if isinstance(error, StoreError):
+            context.poison = context.poison or str(error)
+        if context.poison:
+            return
+        failed = isinstance(error, (EbsimError, OSError))
+        with context.reserve.released_if_low():
+            context.catalog.update(
+                lambda writer: abandon(context, writer, record, str(error) if failed else None)
+            )
+            if self._ingest is not None:
+                self._session.seal_segment(self._ingest.batch.segment)
+            reclaim_if_needed(context)
+        if failed:
+            code = error.code if isinstance(error, EbsimError) else None
+            raise SnapshotFailedError(
+                f"snapshot {record.snapshot_id} ended as error: {error}", code, record.snapshot_id
+            ) from error
+
+    def _prepare(self, batch: Batch) -> None:
+        prepared = prepare_batch(self._context, batch)
+        self._prepared[batch.number] = prepared
+        self._growth.add(prepared)
+
+    def _publish(self, batch: Batch) -> None:
+        prepared = self._prepared.pop(batch.number)
+        segment = batch.segment
+        segment.writer.sync()
+
+        def change(writer: CatalogWriter) -> None:
+            space = SpaceChange(writer)
+            publish_batch(writer, space, segment, prepared)
+            segment.publish(writer, prepared.end)
+            note_published(writer, self._record.snapshot_id, batch, prepared)
+            space.save()
+
+        self._context.catalog.update(change)
+        segment.published_end = prepared.end

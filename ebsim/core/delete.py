@@ -1,0 +1,239 @@
+"""Deleting snapshots: planned first, then carried out.
+
+A plan is made by reading only. It deletes one snapshot after the other in a view of the lineage
+that a dry run never saves, so a dry run gives the very numbers of the deletion, for a set of
+snapshots as a whole too. Carrying it out is one transaction that moves the charges, forgets the
+maps and queues the versions nobody has any more; `ebsim.core.reclaim` then gives the bytes back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ebsim.core.abandon import delete_pages
+from ebsim.core.context import StoreContext
+from ebsim.core.journal import append_entry
+from ebsim.core.ledger import record_events
+from ebsim.core.lineage import Lineage
+from ebsim.core.reclaim import queue_freed, reclaim
+from ebsim.core.release_estimate import ReleaseEstimate
+from ebsim.core.sessions import OpenSegment, current_session
+from ebsim.core.sharing import unshared_by
+from ebsim.core.snapshots import drop_snapshot, get_snapshot, put_snapshot
+from ebsim.core.space import SpaceChange
+from ebsim.errors import ConflictError, InvalidInputError
+from ebsim.format.catalog_values import NodeKind
+from ebsim.format.records import SnapshotRecord
+from ebsim.ids import SnapshotId
+from ebsim.results import (
+    ChargeCause,
+    ChargeEvent,
+    DeletedSnapshot,
+    DeleteReport,
+    MovedCharge,
+    SnapshotState,
+)
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.units import BLOCK_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteStep:
+    """What deleting one snapshot does.
+
+    Attributes:
+        record: The snapshot, charged as it is when its turn comes.
+        freed_blocks: Charged blocks that nobody is charged for any more.
+        moved: Heir and number of blocks, oldest heir first.
+        freed_versions: Versions that nobody has any more, encoded.
+        freed_pages: Pages that no map has any more.
+        reclaimed_bytes: Stored bytes that go back to the file system.
+    """
+
+    record: SnapshotRecord
+    freed_blocks: int
+    moved: tuple[tuple[SnapshotId, int], ...]
+    freed_versions: tuple[bytes, ...]
+    freed_pages: tuple[int, ...]
+    reclaimed_bytes: int
+
+    def report(self) -> DeletedSnapshot:
+        """Return the step as a user sees it, in bytes."""
+        return DeletedSnapshot(
+            snapshot_id=self.record.snapshot_id,
+            freed_size_bytes=self.freed_blocks * BLOCK_SIZE,
+            moved_size_bytes=sum(blocks for _, blocks in self.moved) * BLOCK_SIZE,
+            moved_to=tuple(
+                MovedCharge(snapshot_id=heir, size_bytes=blocks * BLOCK_SIZE)
+                for heir, blocks in self.moved
+            ),
+            reclaimed_bytes=self.reclaimed_bytes,
+        )
+
+
+@dataclass(slots=True)
+class DeletePlan:
+    """What deleting a set of snapshots, one after the other, does.
+
+    Attributes:
+        lineage: The tree without them.
+        steps: One for each, in order.
+        records: The other snapshots whose charge changes, with their new charge.
+    """
+
+    lineage: Lineage
+    steps: list[DeleteStep] = field(default_factory=list)
+    records: dict[SnapshotId, SnapshotRecord] = field(default_factory=dict)
+
+
+def plan_deletion(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> DeletePlan:
+    """Plan the deletion of snapshots in this order, changing nothing.
+
+    Raises:
+        InvalidInputError: An id is given twice.
+        NotFoundError: A snapshot does not exist.
+        ConflictError: A snapshot is pending.
+    """
+    if len(set(snapshot_ids)) != len(snapshot_ids):
+        raise InvalidInputError("A snapshot is named twice.")
+    plan = DeletePlan(Lineage(reader))
+    estimate = ReleaseEstimate(reader)
+    for snapshot_id in snapshot_ids:
+        record = plan.records.pop(snapshot_id, None) or get_snapshot(reader, snapshot_id)
+        if record.state == SnapshotState.PENDING:
+            raise ConflictError(
+                f"The snapshot '{snapshot_id}' is pending: wait for it to complete."
+            )
+        plan.steps.append(_plan_step(reader, plan, estimate, record))
+    return plan
+
+
+def delete_snapshots(
+    context: StoreContext, snapshot_ids: Sequence[SnapshotId], *, dry_run: bool
+) -> DeleteReport:
+    """Delete snapshots in this order, or tell what that would do.
+
+    Returns once the freed bytes are back with the file system.
+
+    Raises:
+        InvalidInputError, NotFoundError, ConflictError: As `plan_deletion`; nothing was changed.
+        StoreError, LimitExceededError: A write failed.
+    """
+    if dry_run:
+        with context.catalog.read() as reader:
+            steps = plan_deletion(reader, snapshot_ids).steps
+        return DeleteReport(deleted=tuple(step.report() for step in steps), dry_run=True)
+    with context.catalog.read() as reader:
+        plan_deletion(reader, snapshot_ids)  # refuse before anything is written
+    with context.reserve.released_if_low():
+        session = current_session(context)
+        segment = session.borrow_segment()
+        try:
+            plan = context.catalog.update(
+                lambda writer: _carry_out(context, writer, segment, snapshot_ids)
+            )
+        except BaseException:
+            if not context.poison:
+                session.seal_segment(segment)
+            raise
+        segment.published_end = segment.writer.end
+        session.return_segment(segment)
+        reclaim(context)
+    return DeleteReport(deleted=tuple(step.report() for step in plan.steps), dry_run=False)
+
+
+def _plan_step(
+    reader: CatalogReader, plan: DeletePlan, estimate: ReleaseEstimate, record: SnapshotRecord
+) -> DeleteStep:
+    if not record.node:
+        return DeleteStep(record, 0, (), (), (), 0)
+    unshared = unshared_by(reader, plan.lineage, record.node)
+    moved = dict(unshared.moved)
+    rest = record.charged_blocks - unshared.freed_blocks - sum(moved.values())
+    if unshared.first_heir:
+        moved[unshared.first_heir] = rest
+    freed = unshared.freed_blocks
+    heirs: list[tuple[SnapshotId, int]] = []
+    for heir in sorted(moved):
+        node = plan.lineage.node(heir)
+        if node.kind is NodeKind.HOLD:
+            freed += moved[heir]  # kept for a snapshot in the making, charged to nobody
+        elif moved[heir]:
+            heirs.append((SnapshotId(node.snapshot_id), moved[heir]))
+    for snapshot_id, blocks in heirs:
+        known = plan.records.get(snapshot_id) or get_snapshot(reader, snapshot_id)
+        plan.records[snapshot_id] = known.charged(blocks)
+    plan.lineage.remove(record.node)
+    return DeleteStep(
+        record,
+        freed,
+        tuple(heirs),
+        tuple(unshared.freed_versions),
+        tuple(unshared.freed_pages),
+        estimate.release(unshared.freed_versions, unshared.freed_pages),
+    )
+
+
+def _carry_out(
+    context: StoreContext,
+    writer: CatalogWriter,
+    segment: OpenSegment,
+    snapshot_ids: Sequence[SnapshotId],
+) -> DeletePlan:
+    plan = plan_deletion(writer, snapshot_ids)
+    space = SpaceChange(writer)
+    now = context.clock.now_us()
+    facts = {"steps": [_facts(step) for step in plan.steps], "time_us": now}
+    sequence = append_entry(context, writer, space, segment, "delete", facts)
+    for step in plan.steps:
+        drop_snapshot(writer, step.record)
+        delete_pages(writer, space, list(step.freed_pages))
+        for encoded in step.freed_versions:
+            queue_freed(writer, encoded)
+    for record in plan.records.values():
+        put_snapshot(writer, record)
+    plan.lineage.save(writer)
+    record_events(writer, _events(plan, sequence, now))
+    segment.publish(writer, segment.writer.end)
+    space.save()
+    return plan
+
+
+def _facts(step: DeleteStep) -> dict[str, object]:
+    """Return what the journal says about a step."""
+    return {
+        "snapshot_id": step.record.snapshot_id,
+        "volume_id": step.record.volume_id,
+        "freed_blocks": step.freed_blocks,
+        "moved": [list(move) for move in step.moved],
+    }
+
+
+def _events(plan: DeletePlan, sequence: int, now: int) -> list[ChargeEvent]:
+    """Return the ledger's entries for a plan."""
+    events = []
+    volumes = {record.snapshot_id: record.volume_id for record in plan.records.values()}
+    volumes.update((step.record.snapshot_id, step.record.volume_id) for step in plan.steps)
+
+    def entry(
+        cause: ChargeCause, snapshot_id: SnapshotId, blocks: int, other: SnapshotId | None
+    ) -> None:
+        events.append(
+            ChargeEvent(
+                sequence=sequence,
+                time_us=now,
+                cause=cause,
+                snapshot_id=snapshot_id,
+                volume_id=volumes[snapshot_id],
+                blocks=blocks,
+                other_id=other,
+            )
+        )
+
+    for step in plan.steps:
+        gone = step.record.snapshot_id
+        if step.freed_blocks or not step.moved:
+            entry(ChargeCause.FREED, gone, -step.freed_blocks, None)
+        for heir, blocks in step.moved:
+            entry(ChargeCause.MOVED_OUT, gone, -blocks, heir)
+            entry(ChargeCause.MOVED_IN, heir, blocks, gone)
+    return events

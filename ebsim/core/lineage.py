@@ -1,0 +1,138 @@
+"""The lineage: which snapshot came from which, as a tree of nodes.
+
+Nodes are *live* snapshots, *holds* (they keep the map of a parent for a snapshot that is still
+being made, and are charged nothing) and *nameless* nodes: a deleted snapshot with two or more
+children stays as one until it has at most one, so that the tree keeps its shape. A nameless node
+holds no map.
+
+What makes deleting cheap (invariant I-4): the nodes whose maps have a given version form an
+unbroken subtree. Let the *neighbours* of a node be the live nodes and holds that are reached from
+it through nameless nodes only. Then a version of a node is in some other map exactly if it is in a
+neighbour's; and if the node is the oldest live one that has it, the next oldest is a neighbour.
+Node numbers grow with the order of completion, so "oldest" is "least number".
+"""
+
+from dataclasses import replace
+
+from ebsim.core.counters import Counter, take
+from ebsim.errors import CorruptionError, ErrorCode
+from ebsim.format.catalog_values import (
+    NodeKind,
+    NodeRecord,
+    Table,
+    number_key,
+    pair_key,
+    parse_pair_key,
+)
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+
+class Lineage:
+    """A view of the lineage tree in which nodes can be added and removed; `save` keeps the changes.
+
+    A dry run uses the same view and does not save it.
+    """
+
+    def __init__(self, reader: CatalogReader) -> None:
+        self._reader = reader
+        self._nodes: dict[int, NodeRecord | None] = {}
+        self._children: dict[int, set[int]] = {}
+        self._stored_children: dict[int, frozenset[int]] = {}
+
+    def node(self, number: int) -> NodeRecord:
+        """Return a node.
+
+        Raises:
+            CorruptionError: There is none of that number.
+        """
+        if number not in self._nodes:
+            value = self._reader.get(Table.NODES, number_key(number))
+            self._nodes[number] = None if value is None else NodeRecord.decode(value)
+        record = self._nodes[number]
+        if record is None:
+            raise CorruptionError(f"lineage node {number} is missing", ErrorCode.CORRUPT_CATALOG)
+        return record
+
+    def children(self, number: int) -> set[int]:
+        """Return the numbers of a node's children."""
+        if number not in self._children:
+            entries = self._reader.items(Table.CHILDREN, prefix=number_key(number))
+            stored = frozenset(parse_pair_key(key)[1] for key, _ in entries)
+            self._stored_children[number] = stored
+            self._children[number] = set(stored)
+        return self._children[number]
+
+    def neighbours(self, number: int) -> list[int]:
+        """Return the live nodes and holds reached through nameless nodes only, ascending."""
+        found: list[int] = []
+        seen = {number}
+        pending = self._adjacent(number)
+        while pending:
+            other = pending.pop()
+            if other in seen:
+                continue
+            seen.add(other)
+            if self.node(other).kind is NodeKind.NAMELESS:
+                pending.extend(self._adjacent(other))
+            else:
+                found.append(other)
+        return sorted(found)
+
+    def add(self, number: int, record: NodeRecord) -> None:
+        """Add a node under its parent."""
+        self._nodes[number] = record
+        if record.parent:
+            self.children(record.parent).add(number)
+
+    def remove(self, number: int) -> None:
+        """Take a live node or hold out of the tree, keeping the tree's shape."""
+        record = self.node(number)
+        if len(self.children(number)) > 1:
+            nameless = NodeRecord(NodeKind.NAMELESS, record.parent, 0, "")
+            self._nodes[number] = nameless
+            return
+        self._contract(number)
+        parent = record.parent
+        if not parent or self.node(parent).kind is not NodeKind.NAMELESS:
+            return
+        if len(self.children(parent)) <= 1:
+            self._contract(parent)
+
+    def save(self, writer: CatalogWriter) -> None:
+        """Write the changed nodes."""
+        for number, record in self._nodes.items():
+            if record is None:
+                writer.delete(Table.NODES, number_key(number))
+            else:
+                writer.put(Table.NODES, number_key(number), record.encode())
+        for parent, children in self._children.items():
+            stored = self._stored_children.get(parent, frozenset())
+            for child in stored - children:
+                writer.delete(Table.CHILDREN, pair_key(parent, child))
+            for child in children - stored:
+                writer.put(Table.CHILDREN, pair_key(parent, child), b"")
+
+    def _adjacent(self, number: int) -> list[int]:
+        parent = self.node(number).parent
+        return [*self.children(number), *([parent] if parent else [])]
+
+    def _contract(self, number: int) -> None:
+        """Remove a node with at most one child; the child takes its place."""
+        record = self.node(number)
+        if record.parent:
+            self.children(record.parent).discard(number)
+        for child in list(self.children(number)):
+            self._nodes[child] = replace(self.node(child), parent=record.parent)
+            if record.parent:
+                self.children(record.parent).add(child)
+        self.children(number).clear()
+        self._nodes[number] = None
+
+
+def add_hold(writer: CatalogWriter, parent: int, root: int) -> int:
+    """Add a hold on a snapshot's map under its node and return the hold's number."""
+    number = take(writer, Counter.NODE)
+    lineage = Lineage(writer)
+    lineage.add(number, NodeRecord(NodeKind.HOLD, parent, root, ""))
+    lineage.save(writer)
+    return number

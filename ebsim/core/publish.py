@@ -1,0 +1,204 @@
+"""Publishing: making a batch of new versions and pages part of the catalog.
+
+The order of writes (docs/durability.md): block records are in the segment already; preparing
+appends the version and page records that describe them; a sync makes all of it durable; then one
+transaction publishes what refers to it.
+"""
+
+from collections import Counter as Multiset
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ebsim.core.block_maps import LEAF_BLOCKS, load_page
+from ebsim.core.block_table import add_blocks, find_block, reference_block
+from ebsim.core.context import StoreContext
+from ebsim.core.counters import Counter, take
+from ebsim.core.ingest import Batch, ChangedBlock
+from ebsim.core.sessions import OpenSegment
+from ebsim.core.space import SpaceChange
+from ebsim.core.version_table import put_versions
+from ebsim.errors import InternalError
+from ebsim.format.block_hash import BlockHash
+from ebsim.format.catalog_values import (
+    ZERO_BLOCK,
+    BlockRecord,
+    MetaRecord,
+    Table,
+    number_key,
+)
+from ebsim.format.map_page import Page, encode_page
+from ebsim.format.meta_records import (
+    PAGES_PER_RECORD,
+    VERSIONS_PER_RECORD,
+    ZERO_HASH,
+    encode_pages,
+    encode_versions,
+)
+from ebsim.format.segment import RecordKind
+from ebsim.storage.catalog import CatalogWriter
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch with its ids, described in the segment, ready to be published.
+
+    Attributes:
+        changes: The changed blocks in the order of their versions.
+        first_version: The version id of the first.
+        pages: The new pages, encoded, under consecutive ids.
+        first_page: The page id of the first.
+        leaves: Leaf number to new page id.
+        new_blocks: How many blocks were unwritten in the parent's map.
+        version_records: Where the versions are described, by first version id.
+        page_records: Where the pages are described, by first page id.
+        end: Where the segment ended when all this was appended.
+    """
+
+    changes: list[ChangedBlock]
+    first_version: int
+    first_page: int
+    pages: list[bytes] = field(default_factory=list)
+    leaves: dict[int, int] = field(default_factory=dict)
+    new_blocks: int = 0
+    version_records: dict[int, MetaRecord] = field(default_factory=dict)
+    page_records: dict[int, MetaRecord] = field(default_factory=dict)
+    end: int = 0
+
+
+def prepare_batch(context: StoreContext, batch: Batch) -> Prepared:
+    """Give a batch's versions and leaves their ids and describe them in its segment.
+
+    Raises:
+        LimitExceededError, StoreError: The segment or the catalog cannot be written.
+    """
+    leaves = sorted(batch.changes)
+    changes = [change for leaf in leaves for change in sorted_changes(batch.changes[leaf])]
+    if not changes:
+        return Prepared([], 0, 0, end=batch.segment.writer.end)
+
+    def reserve(writer: CatalogWriter) -> tuple[int, int]:
+        return take(writer, Counter.VERSION, len(changes)), take(writer, Counter.PAGE, len(leaves))
+
+    prepared = Prepared(changes, *context.catalog.update(reserve))
+    version = prepared.first_version
+    with context.catalog.read() as reader:
+        for position, leaf in enumerate(leaves):
+            page = load_page(reader, batch.parent_pages[leaf]).copy()
+            places = [change.index % LEAF_BLOCKS for change in sorted_changes(batch.changes[leaf])]
+            prepared.new_blocks += int(np.count_nonzero(page[places] == 0))
+            page[places] = np.arange(version, version + len(places), dtype="<u8")
+            version += len(places)
+            prepared.pages.append(encode_page(page))
+            prepared.leaves[leaf] = prepared.first_page + position
+    _describe(batch.segment, prepared)
+    return prepared
+
+
+def sorted_changes(changes: list[ChangedBlock]) -> list[ChangedBlock]:
+    """Return changes by block index."""
+    return sorted(changes, key=lambda change: change.index)
+
+
+def describe_pages(
+    segment: OpenSegment, first_page: int, pages: Sequence[bytes]
+) -> dict[int, MetaRecord]:
+    """Append page records to a segment; return where, by first page id."""
+    records = {}
+    for start in range(0, len(pages), PAGES_PER_RECORD):
+        part = pages[start : start + PAGES_PER_RECORD]
+        payload = encode_pages(first_page + start, part)
+        place = segment.writer.append(RecordKind.PAGES, payload)
+        records[first_page + start] = MetaRecord(segment.number, *place, len(part), len(part))
+    return records
+
+
+def publish_batch(
+    writer: CatalogWriter, space: SpaceChange, segment: OpenSegment, prepared: Prepared
+) -> None:
+    """Make a prepared batch part of the catalog; the segment is synced.
+
+    Raises:
+        InternalError: A block it refers to is nowhere.
+    """
+    if prepared.changes:
+        blocks = _resolve_blocks(writer, space, segment.number, prepared.changes)
+        put_versions(writer, prepared.first_version, blocks)
+    publish_pages(writer, space, prepared.first_page, prepared.pages, prepared.page_records)
+    for first, record in prepared.version_records.items():
+        writer.put(Table.VERSION_RECORDS, number_key(first), record.encode())
+        space.use(record.segment, record.extent)
+
+
+def publish_pages(
+    writer: CatalogWriter,
+    space: SpaceChange,
+    first_page: int,
+    pages: Sequence[bytes],
+    records: dict[int, MetaRecord],
+) -> None:
+    """Make described pages part of the catalog."""
+    for page_id, page in enumerate(pages, first_page):
+        writer.put(Table.PAGES, number_key(page_id), page)
+    for first, record in records.items():
+        writer.put(Table.PAGE_RECORDS, number_key(first), record.encode())
+        space.use(record.segment, record.extent)
+
+
+def _describe(segment: OpenSegment, prepared: Prepared) -> None:
+    for start in range(0, len(prepared.changes), VERSIONS_PER_RECORD):
+        part = prepared.changes[start : start + VERSIONS_PER_RECORD]
+        first = prepared.first_version + start
+        payload = encode_versions(first, [change.block_hash or ZERO_HASH for change in part])
+        place = segment.writer.append(RecordKind.VERSIONS, payload)
+        prepared.version_records[first] = MetaRecord(segment.number, *place, len(part), len(part))
+    prepared.page_records = describe_pages(segment, prepared.first_page, prepared.pages)
+    prepared.end = segment.writer.end
+
+
+def _resolve_blocks(
+    writer: CatalogWriter, space: SpaceChange, segment: int, changes: list[ChangedBlock]
+) -> Page:
+    """Return the block id of each change, adding and counting blocks as needed."""
+    counts = Multiset(change.block_hash for change in changes if change.block_hash is not None)
+    found = {
+        change.block_hash: change
+        for change in changes
+        if change.block_hash is not None and (change.stored or change.known)
+    }
+    ids: dict[BlockHash, int] = {}
+    new: list[BlockRecord] = []
+    for block_hash, count in counts.items():
+        block_id = find_block(writer, 0, block_hash)
+        change = found.get(block_hash)
+        if block_id is None:
+            new.append(_new_block(space, segment, block_hash, count, change))
+            continue
+        ids[block_hash] = block_id
+        reference_block(writer, block_id, count)
+        if change is not None and change.stored:  # another process stored it meanwhile
+            space.discard(segment, *change.stored)
+    if new:
+        first = add_blocks(writer, space, 0, new)
+        ids.update((record.block_hash, first + at) for at, record in enumerate(new))
+    return np.array(
+        [ids[change.block_hash] if change.block_hash else ZERO_BLOCK for change in changes],
+        dtype="<u8",
+    )
+
+
+def _new_block(
+    space: SpaceChange,
+    segment: int,
+    block_hash: BlockHash,
+    count: int,
+    change: ChangedBlock | None,
+) -> BlockRecord:
+    if change is not None and change.stored:
+        return BlockRecord(segment, *change.stored, count, block_hash)
+    if change is not None and change.known:
+        known = change.known
+        space.rescue(known.segment, known.offset)
+        return BlockRecord(known.segment, known.offset, known.extent, count, block_hash)
+    raise InternalError(f"the block {block_hash.hex()} was neither stored nor found")

@@ -1,0 +1,165 @@
+"""Reclaim: giving the bytes of forgotten versions back to the file system.
+
+Freeing is the reverse of writing: first a transaction forgets, then (never in the same step) the
+bytes go. It happens in steps of bounded size, each a transaction of its own, so that it works on a
+full disk and whatever the size of what was deleted:
+
+    1. The deletion itself puts the versions nobody has any more into the table FREED.
+    2. `_forget_some` takes a few thousand of them, counts their blocks down, and puts the records
+       of blocks that nothing refers to any more into the table PUNCH.
+    3. `_give_back` punches those out of their segments and clears them from PUNCH.
+
+A writer may meet, by content, a stored block that is in PUNCH or about to be: it saw it in the
+catalog before step 2 and did not store the bytes again. So writers hold the lock region RECLAIM
+shared from the look-up to the commit, and step 3 takes it exclusively: it waits until every such
+writer has committed, and each of those *rescues* such a block out of PUNCH as it commits. A writer
+that starts later does not find the block any more. The turnstile GATE keeps a stream of writers
+from delaying step 3 for ever. A writer holds the lock for one batch, about a second.
+
+If the process dies, the next one to open the store goes on where it stopped.
+"""
+
+from collections import Counter as Multiset
+from itertools import islice
+
+import numpy as np
+
+from ebsim.core.block_table import release_block
+from ebsim.core.context import StoreContext
+from ebsim.core.counters import Counter, take
+from ebsim.core.space import SpaceChange, get_segment, reclaim_pending, release_items
+from ebsim.core.version_table import clear_versions
+from ebsim.errors import CorruptionError
+from ebsim.format.catalog_values import (
+    FIRST_BLOCK,
+    SegmentRecord,
+    SegmentState,
+    Table,
+    number_key,
+    parse_number_key,
+    parse_punch_key,
+    punch_key,
+)
+from ebsim.format.map_page import PAGE_ENTRIES, decode_numbers, encode_numbers
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.storage.locks import Region
+
+VERSIONS_PER_STEP = 4096
+"""Versions forgotten in one transaction: at most some 4,096 scattered catalog pages, 16 MiB."""
+
+PUNCHES_PER_STEP = 16384
+FREED_ENTRY_MAX = PAGE_ENTRIES
+
+
+def queue_freed_range(writer: CatalogWriter, first: int, count: int) -> None:
+    """Queue consecutive versions that nobody has any more."""
+    for start in range(first, first + count, FREED_ENTRY_MAX):
+        end = min(start + FREED_ENTRY_MAX, first + count)
+        queue_freed(writer, encode_numbers(np.arange(start, end, dtype="<u8")))
+
+
+def queue_freed(writer: CatalogWriter, encoded_versions: bytes) -> None:
+    """Queue versions that nobody has any more: at most 256, encoded by `encode_numbers`."""
+    writer.put(Table.FREED, number_key(take(writer, Counter.FREED)), encoded_versions)
+
+
+def reclaim_if_needed(context: StoreContext) -> None:
+    """Give back what a commit freed, if it freed anything."""
+    with context.catalog.read() as reader:
+        wanted = reclaim_pending(reader)
+    if wanted:
+        reclaim(context)
+
+
+def reclaim(context: StoreContext) -> None:
+    """Give back everything that was freed; returns when it is back with the file system.
+
+    Raises:
+        StoreError, LimitExceededError: A write failed; the next reclaim goes on.
+    """
+    with context.locks.hold(Region.RECOVERY):
+        while context.catalog.update(_forget_some):
+            pass
+        while _give_back(context):
+            pass
+    _drop_empty_segments(context)
+
+
+def _forget_some(writer: CatalogWriter) -> bool:
+    """Forget some queued versions; return whether there were any."""
+    entries = list(islice(writer.items(Table.FREED), VERSIONS_PER_STEP // FREED_ENTRY_MAX))
+    if not entries:
+        return False
+    space = SpaceChange(writer)
+    versions = np.concatenate([decode_numbers(value, FREED_ENTRY_MAX) for _, value in entries])
+    blocks = Multiset(clear_versions(writer, versions).tolist())
+    for block_id, count in blocks.items():
+        if block_id >= FIRST_BLOCK:
+            release_block(writer, space, 0, block_id, count)
+    release_items(writer, space, Table.VERSION_RECORDS, versions.tolist())
+    for key, _ in entries:
+        writer.delete(Table.FREED, key)
+    space.save()
+    return True
+
+
+def _give_back(context: StoreContext) -> bool:
+    """Punch some freed records out of their segments; return whether there were any."""
+    with context.catalog.read() as reader:
+        if reader.count(Table.PUNCH) == 0:
+            return False
+    with (
+        context.locks.hold(Region.GATE),
+        context.locks.hold(Region.RECLAIM),
+    ):
+        by_segment: dict[int, list[tuple[int, int]]] = {}
+        with context.catalog.read() as reader:
+            for key, value in islice(reader.items(Table.PUNCH), PUNCHES_PER_STEP):
+                number, offset = parse_punch_key(key)
+                by_segment.setdefault(number, []).append((offset, int.from_bytes(value, "little")))
+            records = {number: _segment_or_none(reader, number) for number in by_segment}
+        for number, ranges in by_segment.items():
+            record = records[number]
+            if record is not None:
+                context.segments.free(record.segment_id, ranges)
+
+        def clear(writer: CatalogWriter) -> None:
+            for number, ranges in by_segment.items():
+                for offset, _ in ranges:
+                    writer.delete(Table.PUNCH, punch_key(number, offset))
+
+        context.catalog.update(clear)
+    return True
+
+
+def _segment_or_none(reader: CatalogReader, number: int) -> SegmentRecord | None:
+    try:
+        return get_segment(reader, number)
+    except CorruptionError:
+        return None
+
+
+def _drop_empty_segments(context: StoreContext) -> None:
+    """Remove sealed segments in which nothing is live any more."""
+
+    def forget(writer: CatalogWriter) -> list[bytes]:
+        dropped = []
+        for key, value in list(writer.items(Table.SEGMENTS)):
+            record = SegmentRecord.decode(value)
+            if record.state is SegmentState.SEALED and record.live_bytes == 0:
+                prefix = punch_key(parse_number_key(key), 0)[:4]
+                if next(writer.items(Table.PUNCH, prefix=prefix), None) is None:
+                    writer.delete(Table.SEGMENTS, key)
+                    dropped.append(record.segment_id)
+        return dropped
+
+    with context.catalog.read() as reader:
+        empty = any(
+            record.state is SegmentState.SEALED and record.live_bytes == 0
+            for record in (SegmentRecord.decode(value) for _, value in reader.items(Table.SEGMENTS))
+        )
+    if not empty:
+        return
+    with context.locks.hold(Region.GATE), context.locks.hold(Region.RECLAIM):
+        for segment_id in context.catalog.update(forget):
+            context.segments.drop(segment_id)

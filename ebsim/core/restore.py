@@ -1,0 +1,210 @@
+"""Restore: writing a snapshot's full image to a target.
+
+A full restore reads segments in the order of their bytes and writes blocks where they belong; what
+is unwritten, or a zero block, becomes a hole. A restore *in place* reads the target, hashes it
+block by block, and writes only what differs.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
+from ebsim.core.context import StoreContext
+from ebsim.core.extents import leaf_work
+from ebsim.core.parallel import run_in_order
+from ebsim.core.read import BlockLoader, BlockPlace, place_of
+from ebsim.core.snapshots import get_completed
+from ebsim.core.version_table import version_blocks
+from ebsim.errors import CorruptionError, NotFoundError
+from ebsim.format.block_hash import hash_block
+from ebsim.format.catalog_values import FIRST_BLOCK
+from ebsim.format.records import SnapshotRecord
+from ebsim.ids import SnapshotId
+from ebsim.progress import Progress
+from ebsim.storage.targets import RestoreTarget
+from ebsim.units import BLOCK_SIZE, block_count
+
+RUN_BLOCKS = 8
+"""Blocks handed to a worker at once."""
+
+WINDOW_LEAVES = 64
+"""Leaves (8 GiB of a volume) whose blocks are sorted by place at once: 16,384 places in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A block and where its bytes are; None where it is zeros."""
+
+    index: int
+    place: BlockPlace | None
+
+
+def restore_snapshot(
+    context: StoreContext,
+    snapshot_id: SnapshotId,
+    target: RestoreTarget,
+    progress: Progress,
+    *,
+    in_place: bool,
+) -> int:
+    """Write a snapshot to a target, which the caller commits, and return the bytes written.
+
+    Raises:
+        NotFoundError: No such snapshot, or it was deleted meanwhile.
+        ConflictError: It is not completed.
+        CorruptionError: Stored bytes are damaged; the target must not be committed.
+        OSError, EbsimError: As the target raises.
+    """
+    with context.catalog.read() as reader:
+        record = get_completed(reader, snapshot_id)
+        leaves = list(walk_leaves(reader, record.root))
+    restore = _Restore(context, record, target, leaves)
+    total = record.size_bytes if in_place else record.full_blocks * BLOCK_SIZE
+    progress.start(f"restore {snapshot_id}", total)
+    written = 0
+    try:
+        steps = restore.reconcile() if in_place else restore.write_all()
+        for handled, changed in steps:
+            progress.advance(handled)
+            written += changed
+    except CorruptionError as error:
+        _ensure_still_there(context, snapshot_id, error)
+        raise
+    finally:
+        progress.finish()
+    return written
+
+
+def _ensure_still_there(
+    context: StoreContext, snapshot_id: SnapshotId, error: CorruptionError
+) -> None:
+    """Tell damage from a snapshot that was deleted while it was being read."""
+    with context.catalog.read() as reader:
+        try:
+            get_completed(reader, snapshot_id)
+        except NotFoundError:
+            raise NotFoundError(
+                f"The snapshot '{snapshot_id}' was deleted while it was being read."
+            ) from error
+
+
+class _Restore:
+    """One restore; each method yields (bytes handled, bytes written)."""
+
+    def __init__(
+        self,
+        context: StoreContext,
+        record: SnapshotRecord,
+        target: RestoreTarget,
+        leaves: list[tuple[int, int]],
+    ) -> None:
+        self._context = context
+        self._record = record
+        self._target = target
+        self._leaves = leaves
+        self._loader = BlockLoader(context)
+        self._buffer = _Buffer()
+
+    def write_all(self) -> Iterator[tuple[int, int]]:
+        """Write every block that holds data, in the order of the segments' bytes."""
+        if not self._target.starts_blank:
+            for start, end in self._empty_ranges():
+                self._target.zero(start, end - start)
+        yield from run_in_order(self._write_run, self._runs_by_place())
+
+    def reconcile(self) -> Iterator[tuple[int, int]]:
+        """Write the blocks in which the target differs."""
+        yield from run_in_order(self._reconcile_run, self._runs_by_index())
+
+    def _wanted(self, leaf: int, page_id: int) -> list[_Wanted]:
+        """Return what each block of a leaf should hold."""
+        base = leaf * LEAF_BLOCKS
+        count = min(LEAF_BLOCKS, block_count(self._record.size_bytes) - base)
+        if page_id == 0:
+            return [_Wanted(base + at, None) for at in range(count)]
+        with self._context.catalog.read() as reader:
+            blocks = version_blocks(reader, load_page(reader, page_id)).tolist()[:count]
+            return [
+                _Wanted(base + at, None if block < FIRST_BLOCK else place_of(reader, block))
+                for at, block in enumerate(blocks)
+            ]
+
+    def _runs_by_place(self) -> Iterator[list[_Wanted]]:
+        for start in range(0, len(self._leaves), WINDOW_LEAVES):
+            found = [
+                (wanted.place.segment_id, wanted.place.record.offset, wanted)
+                for leaf, page_id in self._leaves[start : start + WINDOW_LEAVES]
+                for wanted in self._wanted(leaf, page_id)
+                if wanted.place is not None
+            ]
+            found.sort(key=lambda item: item[:2])
+            for first in range(0, len(found), RUN_BLOCKS):
+                yield [wanted for _, _, wanted in found[first : first + RUN_BLOCKS]]
+
+    def _write_run(self, run: Sequence[_Wanted]) -> tuple[int, int]:
+        for wanted in run:
+            assert wanted.place is not None
+            self._target.write(wanted.index * BLOCK_SIZE, self._loader.load(wanted.place))
+        return len(run) * BLOCK_SIZE, len(run) * BLOCK_SIZE
+
+    def _empty_ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield byte ranges of the image that hold no data, ascending."""
+        size, position = self._record.size_bytes, 0
+        for leaf, page_id in self._leaves:
+            for wanted in self._wanted(leaf, page_id):
+                if wanted.place is not None:
+                    offset = wanted.index * BLOCK_SIZE
+                    if offset > position:
+                        yield position, offset
+                    position = offset + BLOCK_SIZE
+        if position < size:
+            yield position, size
+
+    def _runs_by_index(self) -> Iterator[tuple[list[_Wanted], bool]]:
+        """Yield runs of blocks, and whether the target may hold data there."""
+        for leaf, page_id, data in leaf_work(self._target, self._leaves):
+            wanted = self._wanted(leaf, page_id)
+            base = leaf * LEAF_BLOCKS
+            position = 0
+            for start, end in [*data, (base + len(wanted), base + len(wanted))]:
+                yield from _split(wanted[position : start - base], reads_zero=True)
+                yield from _split(wanted[start - base : end - base], reads_zero=False)
+                position = end - base
+
+    def _reconcile_run(self, task: tuple[list[_Wanted], bool]) -> tuple[int, int]:
+        run, reads_zero = task
+        written = 0
+        for wanted in run:
+            found = self._context.zero_hash if reads_zero else self._hash_target(wanted.index)
+            place = wanted.place
+            if found == (self._context.zero_hash if place is None else place.record.block_hash):
+                continue
+            offset = wanted.index * BLOCK_SIZE
+            if place is None:
+                self._target.zero(offset, min(BLOCK_SIZE, self._record.size_bytes - offset))
+            else:
+                self._target.write(offset, self._loader.load(place))
+            written += BLOCK_SIZE
+        return len(run) * BLOCK_SIZE, written
+
+    def _hash_target(self, index: int) -> bytes:
+        buffer = self._buffer
+        offset = index * BLOCK_SIZE
+        length = min(BLOCK_SIZE, self._record.size_bytes - offset)
+        self._target.read_into(offset, buffer.view[:length])
+        if length < BLOCK_SIZE:
+            buffer.view[length:] = bytes(BLOCK_SIZE - length)
+        return hash_block(buffer.view, self._context.hash_key)
+
+
+class _Buffer(threading.local):
+    """A block's worth of memory for each thread."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(BLOCK_SIZE))
+
+
+def _split(wanted: list[_Wanted], *, reads_zero: bool) -> Iterator[tuple[list[_Wanted], bool]]:
+    for first in range(0, len(wanted), RUN_BLOCKS):
+        yield wanted[first : first + RUN_BLOCKS], reads_zero

@@ -1,0 +1,160 @@
+"""Writing sessions: which process writes what, and how others know that it died.
+
+A store handle that writes has one session. It holds the session's kernel lock for as long as it
+lives, so a session in the catalog whose lock is free belongs to a dead process, and
+`ebsim.core.recovery` cleans up after it. The session owns the segments it writes; each is lent to
+one operation at a time and never appended to by another process, nor after a failure.
+"""
+
+import os
+import threading
+from dataclasses import replace
+
+from ebsim.core.context import StoreContext
+from ebsim.core.counters import Counter, take
+from ebsim.core.space import get_segment
+from ebsim.errors import EbsimError
+from ebsim.format.catalog_values import SegmentRecord, SegmentState, Table, number_key
+from ebsim.format.records import encode_json
+from ebsim.format.segment import ALIGNMENT, SEGMENT_ID_SIZE, SegmentHeader
+from ebsim.storage.catalog import CatalogWriter
+from ebsim.storage.locks import Lock, Region
+from ebsim.storage.segments import SegmentWriter
+from ebsim.units import GIB
+
+SEGMENT_SIZE_MAX = GIB
+"""A segment this long is sealed and another begun. Large enough that a store of 64 TiB has 65,536
+files, small enough that compaction needs little room at a time."""
+
+
+class OpenSegment:
+    """A segment lent to one operation.
+
+    Attributes:
+        number: Its number in the catalog.
+        writer: Appends to it.
+        published_end: Up to where the catalog knows what it holds.
+    """
+
+    def __init__(self, number: int, writer: SegmentWriter) -> None:
+        self.number = number
+        self.writer = writer
+        self.published_end = ALIGNMENT
+
+    def publish(self, writer: CatalogWriter, end: int) -> None:
+        """Record, in a transaction, that everything before `end` is referred to or freed."""
+        record = replace(get_segment(writer, self.number), published_end=end)
+        writer.put(Table.SEGMENTS, number_key(self.number), record.encode())
+
+    @property
+    def full(self) -> bool:
+        """Whether another segment should be begun."""
+        return self.writer.end >= SEGMENT_SIZE_MAX
+
+
+class Session:
+    """The writing session of one store handle. Its methods may be called from several threads."""
+
+    def __init__(self, context: StoreContext, number: int, lock: Lock) -> None:
+        self._context = context
+        self._lock = lock
+        self._idle: list[OpenSegment] = []
+        self._mutex = threading.Lock()
+        self.number = number
+
+    @classmethod
+    def begin(cls, context: StoreContext) -> "Session":
+        """Register a session and take its lock."""
+        locks: list[Lock] = []
+
+        def register(writer: CatalogWriter) -> int:
+            number = take(writer, Counter.SESSION)
+            locks.append(context.locks.hold(Region.SESSION + number))
+            writer.on_abort(lambda: locks.pop().release())
+            facts = {"pid": os.getpid(), "started_us": context.clock.now_us()}
+            writer.put(Table.SESSIONS, number_key(number), encode_json(facts))
+            return number
+
+        return cls(context, context.catalog.update(register), locks[0])
+
+    def borrow_segment(self) -> OpenSegment:
+        """Return a segment for one operation to append to.
+
+        Raises:
+            LimitExceededError: No space.
+            StoreError: The device failed.
+        """
+        with self._mutex:
+            if self._idle:
+                return self._idle.pop()
+        segment_id = self._context.entropy.token_bytes(SEGMENT_ID_SIZE)
+        record = SegmentRecord(segment_id, SegmentState.OPEN, ALIGNMENT, 0, self.number)
+
+        def register(writer: CatalogWriter) -> int:
+            number = take(writer, Counter.SEGMENT)
+            writer.put(Table.SEGMENTS, number_key(number), record.encode())
+            return number
+
+        number = self._context.catalog.update(register)
+        header = SegmentHeader(
+            domain=0,
+            store_id=self._context.header.store_id,
+            segment_id=segment_id,
+            hash_key=self._context.hash_key,
+            created_us=self._context.clock.now_us(),
+        )
+        return OpenSegment(number, self._context.segments.create(header))
+
+    def return_segment(self, segment: OpenSegment) -> None:
+        """Take a segment back after everything appended to it was published."""
+        assert segment.writer.end == segment.published_end
+        if segment.full:
+            self.seal_segment(segment)
+            return
+        with self._mutex:
+            self._idle.append(segment)
+
+    def seal_segment(self, segment: OpenSegment) -> None:
+        """Close a segment for ever, cut off behind what was published."""
+        segment.writer.close(segment.published_end)
+        self._context.catalog.update(lambda writer: mark_sealed(writer, [segment.number]))
+
+    def end(self) -> None:
+        """Seal what is open and leave. After a failed write the next opener does it instead."""
+        try:
+            if not self._context.poison:
+                for segment in self._idle:
+                    segment.writer.close(segment.published_end)
+                self._context.catalog.update(self._leave)
+        finally:
+            self._lock.release()
+
+    def _leave(self, writer: CatalogWriter) -> None:
+        mark_sealed(writer, [segment.number for segment in self._idle])
+        writer.delete(Table.SESSIONS, number_key(self.number))
+
+
+def current_session(context: StoreContext) -> Session:
+    """Return the handle's session, beginning it with the first write.
+
+    Raises:
+        StorePoisonedError: A write of this handle failed before.
+    """
+    context.ensure_writable()
+    with context.session_mutex:
+        if context.session is None:
+            context.session = Session.begin(context)
+        return context.session
+
+
+def mark_sealed(writer: CatalogWriter, numbers: list[int]) -> None:
+    """Record that segments will never be appended to again; forget those that hold nothing."""
+    for number in numbers:
+        record = replace(get_segment(writer, number), state=SegmentState.SEALED)
+        writer.put(Table.SEGMENTS, number_key(number), record.encode())
+
+
+def poison_on_failure(context: StoreContext, error: EbsimError) -> None:
+    """Close the handle for writing after an error that leaves its state in doubt."""
+    if not context.poison:
+        context.poison = str(error)

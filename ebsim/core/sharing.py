@@ -1,0 +1,106 @@
+"""What is charged to whom, and what nobody needs: one node's map against its neighbours'.
+
+A version is charged once, to the oldest live snapshot that has it (docs/semantics.md, S-7). See
+`ebsim.core.lineage` for why looking at the neighbours is enough.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ebsim.core.block_maps import Visit, load_page, walk_unshared
+from ebsim.core.lineage import Lineage
+from ebsim.format.catalog_values import NodeKind
+from ebsim.format.map_page import encode_numbers
+from ebsim.storage.catalog import CatalogReader
+
+
+@dataclass(slots=True)
+class Unshared:
+    """What becomes of a node's versions and pages when it goes.
+
+    Attributes:
+        moved: For each neighbour that takes over charges, but the first, the number of blocks.
+        first_heir: The neighbour that takes over everything else that is still needed, or 0.
+        freed_blocks: Versions in no neighbour's map.
+        freed_versions: Those versions, in arrays encoded by `encode_numbers`.
+        freed_pages: The ids of pages in no neighbour's map.
+    """
+
+    first_heir: int = 0
+    moved: dict[int, int] = field(default_factory=dict)
+    freed_blocks: int = 0
+    freed_versions: list[bytes] = field(default_factory=list)
+    freed_pages: list[int] = field(default_factory=list)
+
+
+def unshared_by(reader: CatalogReader, lineage: Lineage, number: int) -> Unshared:
+    """Compare a node's map with its neighbours'.
+
+    Costs as many page look-ups as there are pages in which the node differs from its older
+    neighbours and from its first heir.
+    """
+    node = lineage.node(number)
+    charged = node.kind is NodeKind.SNAPSHOT
+    older, heirs = _roles(lineage, number, charged=charged)
+    ranked = [*older, *heirs]
+    stop_at = len(older) + (1 if heirs else 0)
+    result = Unshared(first_heir=heirs[0] if heirs else 0)
+    roots = [lineage.node(other).root for other in ranked]
+    for visit in walk_unshared(reader, node.root, roots, stop_at):
+        if visit.page_id not in visit.others:
+            result.freed_pages.append(visit.page_id)
+        if visit.level == 0:
+            _look_at_leaf(reader, visit, len(older), heirs, result)
+    return result
+
+
+def count_charge(reader: CatalogReader, lineage: Lineage, number: int) -> int:
+    """Return how many versions of a live node no older live node has: its charge."""
+    live = [
+        other
+        for other in lineage.neighbours(number)
+        if other < number and lineage.node(other).kind is NodeKind.SNAPSHOT
+    ]
+    roots = [lineage.node(other).root for other in live]
+    charge = 0
+    for visit in walk_unshared(reader, lineage.node(number).root, roots, len(roots)):
+        if visit.level == 0:
+            page = load_page(reader, visit.page_id)
+            own = page != 0
+            for other in visit.others:
+                own &= page != load_page(reader, other)
+            charge += int(np.count_nonzero(own))
+    return charge
+
+
+def _roles(lineage: Lineage, number: int, *, charged: bool) -> tuple[list[int], list[int]]:
+    """Split the neighbours into those whose versions are not this node's to give, and the heirs.
+
+    The heirs are in the order in which they inherit: newer snapshots from the oldest on, then
+    holds, which keep versions alive but are charged nothing. A hold itself has no heirs.
+    """
+    others = lineage.neighbours(number)
+    if not charged:
+        return others, []
+    live = [other for other in others if lineage.node(other).kind is NodeKind.SNAPSHOT]
+    holds = [other for other in others if lineage.node(other).kind is NodeKind.HOLD]
+    return [n for n in live if n < number], [*(n for n in live if n > number), *holds]
+
+
+def _look_at_leaf(
+    reader: CatalogReader, visit: Visit, older_count: int, heirs: list[int], result: Unshared
+) -> None:
+    page = load_page(reader, visit.page_id)
+    left = page != 0
+    for other in visit.others[:older_count]:
+        left &= page != load_page(reader, other)
+    for position, heir in enumerate(heirs):
+        same = left & (page == load_page(reader, visit.others[older_count + position]))
+        if position:
+            result.moved[heir] = result.moved.get(heir, 0) + int(np.count_nonzero(same))
+        left &= ~same
+    freed = page[left]
+    if len(freed):
+        result.freed_blocks += len(freed)
+        result.freed_versions.append(encode_numbers(freed))

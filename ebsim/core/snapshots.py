@@ -1,0 +1,121 @@
+"""Snapshot records: finding, listing and keeping them, and the limits on what users may say."""
+
+from collections.abc import Mapping
+
+from ebsim.config import SnapshotOptions
+from ebsim.errors import ConflictError, ErrorCode, InvalidInputError, NotFoundError
+from ebsim.format.catalog_values import Table, number_key
+from ebsim.format.records import SnapshotRecord, decode_snapshot, encode_snapshot
+from ebsim.ids import SnapshotId, VolumeId
+from ebsim.results import SnapshotState
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+DESCRIPTION_LENGTH_MAX = 255
+TAGS_MAX = 50
+TAG_KEY_LENGTH_MAX = 128
+TAG_VALUE_LENGTH_MAX = 256
+
+
+def get_snapshot(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecord:
+    """Return a snapshot's record.
+
+    Raises:
+        NotFoundError: There is none (EC2: InvalidSnapshot.NotFound).
+    """
+    value = reader.get(Table.SNAPSHOTS, snapshot_id.encode())
+    if value is None:
+        raise NotFoundError(f"The snapshot '{snapshot_id}' does not exist.")
+    return decode_snapshot(value)
+
+
+def get_completed(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecord:
+    """Return the record of a snapshot that is completed.
+
+    Raises:
+        NotFoundError: There is none.
+        ConflictError: It is pending or ended as `error` (EC2: IncorrectState).
+    """
+    record = get_snapshot(reader, snapshot_id)
+    if record.state != SnapshotState.COMPLETED:
+        raise ConflictError(
+            f"The snapshot '{snapshot_id}' is in state '{record.state}', not 'completed'."
+        )
+    return record
+
+
+def put_snapshot(writer: CatalogWriter, record: SnapshotRecord) -> None:
+    """Keep a snapshot's record, and where it is completed, that its volume has it."""
+    writer.put(Table.SNAPSHOTS, record.snapshot_id.encode(), encode_snapshot(record))
+    if record.node:
+        key = record.volume_id.encode() + number_key(record.node)
+        writer.put(Table.VOLUME_SNAPSHOTS, key, record.snapshot_id.encode())
+
+
+def drop_snapshot(writer: CatalogWriter, record: SnapshotRecord) -> None:
+    """Forget a snapshot's record."""
+    writer.delete(Table.SNAPSHOTS, record.snapshot_id.encode())
+    if record.node:
+        writer.delete(Table.VOLUME_SNAPSHOTS, record.volume_id.encode() + number_key(record.node))
+
+
+def newest_of_volume(reader: CatalogReader, volume_id: VolumeId) -> SnapshotRecord | None:
+    """Return the most recent live snapshot of a volume, or None."""
+    prefix = volume_id.encode()
+    for _, value in reader.items(Table.VOLUME_SNAPSHOTS, prefix=prefix, reverse=True):
+        return get_snapshot(reader, SnapshotId(value.decode()))
+    return None
+
+
+def list_snapshots(reader: CatalogReader) -> list[SnapshotRecord]:
+    """Return all snapshots, by the time their point in time was fixed."""
+    records = [decode_snapshot(value) for _, value in reader.items(Table.SNAPSHOTS)]
+    return sorted(records, key=lambda record: (record.start_us, record.node, record.snapshot_id))
+
+
+def check_options(options: SnapshotOptions) -> None:
+    """Check what a user says about a snapshot (semantics section 1.5).
+
+    Raises:
+        InvalidInputError: A description or tag is too long, a key is empty or begins with `aws:`,
+            there are too many tags, or options contradict each other.
+    """
+    if len(options.description) > DESCRIPTION_LENGTH_MAX:
+        raise InvalidInputError(
+            f"The description has {len(options.description)} characters; "
+            f"at most {DESCRIPTION_LENGTH_MAX} are allowed."
+        )
+    check_tags(options.tags)
+    if options.parent is not None and options.volume_id is not None:
+        raise InvalidInputError(
+            "A parent starts a new volume, so it cannot be given together with a volume.",
+            ErrorCode.INVALID_PARAMETER_COMBINATION,
+        )
+    if options.new_volume and options.volume_id is not None:
+        raise InvalidInputError(
+            "A new volume cannot be asked for together with the id of a known one.",
+            ErrorCode.INVALID_PARAMETER_COMBINATION,
+        )
+
+
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Check a resource's tags (semantics section 1.5).
+
+    Raises:
+        InvalidInputError: With EC2's code for the case.
+    """
+    if len(tags) > TAGS_MAX:
+        raise InvalidInputError(
+            f"{len(tags)} tags were given; at most {TAGS_MAX} are allowed.",
+            ErrorCode.TAG_LIMIT_EXCEEDED,
+        )
+    for key, value in tags.items():
+        if not key or key.lower().startswith("aws:"):
+            raise InvalidInputError(
+                f"Tag key '{key}' is invalid: it must not be empty or begin with 'aws:'.",
+                ErrorCode.INVALID_TAG_KEY_MALFORMED,
+            )
+        if len(key) > TAG_KEY_LENGTH_MAX or len(value) > TAG_VALUE_LENGTH_MAX:
+            raise InvalidInputError(
+                f"Tag '{key[:40]}' is too long: keys have at most {TAG_KEY_LENGTH_MAX} "
+                f"characters, values {TAG_VALUE_LENGTH_MAX}."
+            )

@@ -1,0 +1,131 @@
+"""Which bytes of segments are live, and which are to be given back.
+
+A record is live while something refers to it. When nothing does any more, the same transaction that
+forgets it adds its extent to the table PUNCH; giving the bytes back is a step of its own, later
+(`ebsim.core.reclaim`), never in the same one.
+"""
+
+from collections import defaultdict
+from dataclasses import replace
+
+from ebsim.errors import CorruptionError, ErrorCode
+from ebsim.format.catalog_values import (
+    MetaRecord,
+    SegmentRecord,
+    Table,
+    number_key,
+    parse_number_key,
+    punch_key,
+)
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+
+def get_segment(reader: CatalogReader, number: int) -> SegmentRecord:
+    """Return a segment's record.
+
+    Raises:
+        CorruptionError: The catalog does not know it.
+    """
+    value = reader.get(Table.SEGMENTS, number_key(number))
+    if value is None:
+        raise CorruptionError(f"segment {number} is not in the catalog", ErrorCode.CORRUPT_CATALOG)
+    return SegmentRecord.decode(value)
+
+
+class SpaceChange:
+    """The changes of one transaction to live bytes; `save` writes them."""
+
+    def __init__(self, writer: CatalogWriter) -> None:
+        self._writer = writer
+        self._live: defaultdict[int, int] = defaultdict(int)
+        self.freed_bytes = 0
+
+    def use(self, segment: int, extent: int) -> None:
+        """Count a record that is referred to from now on."""
+        self._live[segment] += extent
+
+    def free(self, segment: int, offset: int, extent: int) -> None:
+        """Have a record given back that nothing refers to any more."""
+        self._live[segment] -= extent
+        self.discard(segment, offset, extent)
+
+    def discard(self, segment: int, offset: int, extent: int) -> None:
+        """Have bytes given back that were never referred to."""
+        self.freed_bytes += extent
+        self._writer.put(Table.PUNCH, punch_key(segment, offset), extent.to_bytes(8, "little"))
+
+    def rescue(self, segment: int, offset: int) -> None:
+        """Keep a record that was about to be given back (`ebsim.core.reclaim`)."""
+        self._writer.delete(Table.PUNCH, punch_key(segment, offset))
+
+    def save(self) -> None:
+        """Write the changed live bytes."""
+        for number, change in self._live.items():
+            if change:
+                record = get_segment(self._writer, number)
+                changed = replace(record, live_bytes=record.live_bytes + change)
+                self._writer.put(Table.SEGMENTS, number_key(number), changed.encode())
+        self._live.clear()
+
+
+def release_items(
+    writer: CatalogWriter, space: SpaceChange, table: Table, numbers: list[int]
+) -> None:
+    """Count down the segment records that describe these pages or versions.
+
+    Args:
+        writer: The transaction.
+        space: Where a record nobody needs any more is freed.
+        table: PAGE_RECORDS or VERSION_RECORDS; keyed by the first number a record describes.
+        numbers: Page ids or version ids that are forgotten.
+    """
+    for first, count in count_items(writer, table, numbers).items():
+        key = number_key(first)
+        record = meta_record(writer, table, key)
+        left = replace(record, live=record.live - count)
+        if left.live > 0:
+            writer.put(table, key, left.encode())
+        else:
+            writer.delete(table, key)
+            space.free(record.segment, record.offset, record.extent)
+
+
+def meta_record(reader: CatalogReader, table: Table, key: bytes) -> MetaRecord:
+    """Return the segment record whose first number is `key`.
+
+    Raises:
+        CorruptionError: The catalog does not know it.
+    """
+    value = reader.get(table, key)
+    if value is None:
+        raise CorruptionError(
+            f"{table.name.lower()}/{key.hex()} is not in the catalog", ErrorCode.CORRUPT_CATALOG
+        )
+    return MetaRecord.decode(value)
+
+
+def count_items(reader: CatalogReader, table: Table, numbers: list[int]) -> dict[int, int]:
+    """Return, by first number, how many of `numbers` each segment record describes.
+
+    Raises:
+        CorruptionError: A number is described by none.
+    """
+    counts: dict[int, int] = {}
+    first, end = 0, 0
+    for number in sorted(numbers):
+        if not first <= number < end:
+            found = reader.floor(table, number_key(number))
+            if found is not None:
+                first = parse_number_key(found[0])
+                end = first + MetaRecord.decode(found[1]).items
+            if not first <= number < end:
+                raise CorruptionError(
+                    f"{table.name.lower()} does not know {number}", ErrorCode.CORRUPT_CATALOG
+                )
+        counts[first] = counts.get(first, 0) + 1
+    return counts
+
+
+def reclaim_pending(reader: CatalogReader) -> bool:
+    """Return whether something freed is not yet given back to the file system."""
+    return reader.count(Table.FREED) > 0 or reader.count(Table.PUNCH) > 0

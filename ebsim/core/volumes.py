@@ -1,0 +1,140 @@
+"""Volumes of scanned sources: which lineage the next snapshot of a source continues."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from ebsim.config import SnapshotOptions
+from ebsim.core.context import StoreContext
+from ebsim.core.counters import Counter, take
+from ebsim.core.snapshots import get_completed, newest_of_volume
+from ebsim.errors import ErrorCode, InvalidInputError, NotFoundError
+from ebsim.format.catalog_values import Table
+from ebsim.format.records import (
+    SnapshotRecord,
+    VolumeRecord,
+    decode_json,
+    decode_volume,
+    encode_json,
+    encode_volume,
+)
+from ebsim.ids import VolumeId, new_volume_id
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.units import VOLUME_SIZE_MAX, format_size
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What a snapshot of a source builds on.
+
+    Attributes:
+        volume: The volume, known or new.
+        parent: The snapshot it is incremental on, None for a full one.
+    """
+
+    volume: VolumeRecord
+    parent: SnapshotRecord | None
+
+
+def get_volume(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
+    """Return a volume's record.
+
+    Raises:
+        NotFoundError: There is none (EC2: InvalidVolume.NotFound).
+    """
+    value = reader.get(Table.VOLUMES, volume_id.encode())
+    if value is None:
+        raise NotFoundError(
+            f"The volume '{volume_id}' does not exist.", ErrorCode.INVALID_VOLUME_NOT_FOUND
+        )
+    return decode_volume(value)
+
+
+def find_volume(reader: CatalogReader, identity: str) -> VolumeRecord | None:
+    """Return the volume that a source is remembered as, or None."""
+    value = reader.get(Table.SOURCES, _source_key(identity))
+    return None if value is None else get_volume(reader, decode_json(value)["volume_id"])
+
+
+def put_volume(writer: CatalogWriter, volume: VolumeRecord) -> None:
+    """Keep a volume, and that its source is remembered as it."""
+    writer.put(Table.VOLUMES, volume.volume_id.encode(), encode_volume(volume))
+    facts = {"identity": volume.source, "volume_id": volume.volume_id}
+    writer.put(Table.SOURCES, _source_key(volume.source), encode_json(facts))
+
+
+def continue_volume(
+    context: StoreContext,
+    writer: CatalogWriter,
+    identity: str,
+    size_bytes: int,
+    options: SnapshotOptions,
+) -> Continuation:
+    """Decide which volume a source is, and what its next snapshot is incremental on.
+
+    Args:
+        context: The store.
+        writer: The transaction; a new volume is kept in it.
+        identity: The source's name: its real path.
+        size_bytes: Its size now.
+        options: `volume_id`, `new_volume` and `parent` count here.
+
+    Raises:
+        InvalidInputError: The source shrank, is larger than 64 TiB, or is known although a parent
+            was given.
+        NotFoundError: The volume or parent named does not exist.
+        ConflictError: The parent is not completed.
+    """
+    if size_bytes > VOLUME_SIZE_MAX:
+        raise InvalidInputError(
+            f"{identity} has {format_size(size_bytes)}; a volume has at most 64 TiB."
+        )
+    known = find_volume(writer, identity)
+    if options.volume_id is not None:
+        known = get_volume(writer, options.volume_id)
+    if options.parent is not None and known is not None and not options.new_volume:
+        raise InvalidInputError(
+            f"{identity} is known as volume {known.volume_id}: a parent can be given only to the "
+            "first snapshot of a volume (use --new-volume to start another).",
+            ErrorCode.INVALID_PARAMETER_COMBINATION,
+        )
+    if known is None or options.new_volume:
+        return _start_volume(context, writer, identity, size_bytes, options)
+    if size_bytes < known.size_bytes:
+        raise InvalidInputError(
+            f"{identity} shrank: it has {size_bytes} bytes, and volume {known.volume_id} had "
+            f"{known.size_bytes}. A volume cannot shrink; use --new-volume to start another.",
+            ErrorCode.SOURCE_SHRUNK,
+        )
+    volume = replace(known, source=identity)
+    put_volume(writer, volume)
+    return Continuation(volume, newest_of_volume(writer, known.volume_id))
+
+
+def _start_volume(
+    context: StoreContext,
+    writer: CatalogWriter,
+    identity: str,
+    size_bytes: int,
+    options: SnapshotOptions,
+) -> Continuation:
+    parent = get_completed(writer, options.parent) if options.parent is not None else None
+    if parent is not None and size_bytes < parent.size_bytes:
+        raise InvalidInputError(
+            f"{identity} has {size_bytes} bytes, fewer than snapshot {parent.snapshot_id} with "
+            f"{parent.size_bytes}: it cannot be a volume made from it.",
+            ErrorCode.SOURCE_SHRUNK,
+        )
+    volume = VolumeRecord(
+        volume_id=new_volume_id(context.entropy),
+        number=take(writer, Counter.VOLUME),
+        source=identity,
+        size_bytes=0,
+        created_us=context.clock.now_us(),
+    )
+    put_volume(writer, volume)
+    return Continuation(volume, parent)
+
+
+def _source_key(identity: str) -> bytes:
+    """Return a key of fixed length: paths may be longer than LMDB's keys."""
+    return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,152 @@
+"""Every error ebsim raises on purpose.
+
+    EbsimError                    .code says precisely what; the class says who must act
+    ├── InvalidInputError         the caller sent something wrong
+    ├── NotFoundError             no such snapshot, volume, store, source
+    ├── ConflictError             it exists, is in use, or is in the wrong state
+    ├── LimitExceededError        too large, too many, or no space
+    ├── SourceError               a source could not be read, or changed while it was read
+    ├── SnapshotFailedError       the snapshot was created but ended as `error`
+    ├── StoreError                the store's files or catalog failed
+    │   └── StorePoisonedError    an earlier write failed: close and reopen
+    ├── CorruptionError           stored bytes are not what was written
+    ├── FormatVersionError        another format version, or no store at all
+    └── InternalError             a broken invariant of ours
+
+Classes are few, by what a handler would do; codes are many and only ever added to. Where EC2 has a
+code for the case, the code is EC2's (semantics section 9).
+"""
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """What exactly went wrong. EC2's own code where it has one."""
+
+    # EC2's
+    INVALID_PARAMETER_VALUE = "InvalidParameterValue"
+    INVALID_PARAMETER_COMBINATION = "InvalidParameterCombination"
+    INVALID_SNAPSHOT_ID_MALFORMED = "InvalidSnapshotID.Malformed"
+    INVALID_SNAPSHOT_NOT_FOUND = "InvalidSnapshot.NotFound"
+    INVALID_VOLUME_ID_MALFORMED = "InvalidVolumeID.Malformed"
+    INVALID_VOLUME_NOT_FOUND = "InvalidVolume.NotFound"
+    INVALID_TAG_KEY_MALFORMED = "InvalidTagKey.Malformed"
+    INCORRECT_STATE = "IncorrectState"
+    TAG_LIMIT_EXCEEDED = "TagLimitExceeded"
+    INTERNAL_ERROR = "InternalError"
+    # the EBS direct APIs'
+    UNRELATED_SNAPSHOTS = "UnrelatedSnapshots"
+    # ebsim's own
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_SHRUNK = "SourceShrunk"
+    SOURCE_CHANGED = "SourceChanged"
+    SOURCE_READ_FAILED = "SourceReadFailed"
+    SOURCE_UNSUPPORTED = "SourceUnsupported"
+    FREEZE_FAILED = "FreezeFailed"
+    SNAPSHOT_FAILED = "SnapshotFailed"
+    TARGET_EXISTS = "TargetExists"
+    TARGET_BUSY = "TargetBusy"
+    TARGET_TOO_SMALL = "TargetTooSmall"
+    TARGET_FAILED = "TargetFailed"
+    STORE_NOT_FOUND = "StoreNotFound"
+    STORE_EXISTS = "StoreExists"
+    STORE_BUSY = "StoreBusy"
+    STORE_FAILED = "StoreFailed"
+    STORE_POISONED = "StorePoisoned"
+    STORE_FORKED = "StoreForked"
+    STORE_INSECURE = "StoreInsecure"
+    OUTCOME_UNKNOWN = "OutcomeUnknown"
+    NO_SPACE = "NoSpace"
+    CORRUPT_BLOCK = "CorruptBlock"
+    CORRUPT_CATALOG = "CorruptCatalog"
+    CORRUPT_SEGMENT = "CorruptSegment"
+    UNKNOWN_FORMAT = "UnknownFormat"
+    DEMO_FAILED = "DemoFailed"
+    INTERRUPTED = "Interrupted"
+
+
+class EbsimError(Exception):
+    """The root of the tree. `str(error)` is a sentence for the user; `code` is for programs."""
+
+    default_code = ErrorCode.INTERNAL_ERROR
+
+    def __init__(self, message: str, code: ErrorCode | None = None) -> None:
+        super().__init__(message, code)
+        self.message = message
+        self.code = code if code is not None else self.default_code
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidInputError(EbsimError, ValueError):
+    """The caller sent something wrong; nothing was changed."""
+
+    default_code = ErrorCode.INVALID_PARAMETER_VALUE
+
+
+class NotFoundError(EbsimError, LookupError):
+    """The thing named does not exist."""
+
+    default_code = ErrorCode.INVALID_SNAPSHOT_NOT_FOUND
+
+
+class ConflictError(EbsimError):
+    """The thing exists already, is in use, or is in a state that does not allow the operation."""
+
+    default_code = ErrorCode.INCORRECT_STATE
+
+
+class LimitExceededError(EbsimError):
+    """A quota or the disk's space is used up."""
+
+    default_code = ErrorCode.NO_SPACE
+
+
+class SourceError(EbsimError):
+    """A source could not be read, or changed while it was read."""
+
+    default_code = ErrorCode.SOURCE_READ_FAILED
+
+
+class SnapshotFailedError(EbsimError):
+    """A snapshot was created but ended in state `error`; it can be shown and deleted."""
+
+    default_code = ErrorCode.SNAPSHOT_FAILED
+
+    def __init__(
+        self, message: str, code: ErrorCode | None = None, snapshot_id: str | None = None
+    ) -> None:
+        super().__init__(message, code)
+        self.args = (message, code, snapshot_id)
+        self.snapshot_id = snapshot_id
+
+
+class StoreError(EbsimError):
+    """The store's own files or catalog failed."""
+
+    default_code = ErrorCode.STORE_FAILED
+
+
+class StorePoisonedError(StoreError):
+    """An earlier write or sync failed, so this handle refuses to write: close and reopen."""
+
+    default_code = ErrorCode.STORE_POISONED
+
+
+class CorruptionError(EbsimError):
+    """Bytes read back are not the bytes that were written."""
+
+    default_code = ErrorCode.CORRUPT_BLOCK
+
+
+class FormatVersionError(EbsimError):
+    """The folder is no ebsim store, or one of another format version."""
+
+    default_code = ErrorCode.UNKNOWN_FORMAT
+
+
+class InternalError(EbsimError):
+    """A broken invariant of ebsim's own; please report it."""
+
+    default_code = ErrorCode.INTERNAL_ERROR

@@ -1,0 +1,198 @@
+"""The catalog's records of snapshots, volumes, sources and charges, as JSON; and the journal's.
+
+JSON, because there are few of them, people must be able to read a dump, and a field can be added
+without a new layout. What there are many of (blocks, pages) has a fixed layout in
+`ebsim.format.catalog_values`.
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ebsim.errors import CorruptionError, ErrorCode
+from ebsim.ids import SnapshotId, VolumeId
+from ebsim.results import ChargeCause, ChargeEvent, Snapshot, SnapshotState
+from ebsim.units import BLOCK_SIZE
+
+OWNER_DEFAULT = "123456789012"
+REGION_DEFAULT = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeRecord:
+    """A volume: a name for a lineage's head.
+
+    Attributes:
+        volume_id: `vol-` and 17 hex digits.
+        number: Its number in this store; names its lock region.
+        source: Where its bytes were read from last.
+        size_bytes: Its size at the last completed snapshot, 0 before the first.
+        created_us: When it was first seen.
+        owner: The account it belongs to.
+        region: The Region it lies in.
+    """
+
+    volume_id: VolumeId
+    number: int
+    source: str
+    size_bytes: int
+    created_us: int
+    owner: str = OWNER_DEFAULT
+    region: str = REGION_DEFAULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecord:
+    """A snapshot as the catalog keeps it.
+
+    Attributes:
+        snapshot_id: `snap-` and 17 hex digits.
+        volume_id: The volume it was taken of.
+        state: A `SnapshotState` value.
+        state_message: Why it is in `error`.
+        session: The number of the writing session, while pending.
+        start_us: When its point in time was fixed.
+        completion_us: When it ended.
+        description: Free text.
+        tags: Key to value.
+        size_bytes: The exact size of the source.
+        scanned_bytes: How far the copying has come, while pending.
+        full_blocks: Blocks in its map.
+        incremental_blocks: Versions it added when it was made.
+        charged_blocks: Versions it is charged now.
+        parent_id: What it was incremental on when it was made.
+        source: Where it was read from.
+        node: Its node in the lineage once completed, else 0; grows with the order of completion.
+        hold: The node that holds its parent's map while pending, else 0.
+        root: The root page of its block map, 0 if nothing is written.
+        lineage: Snapshots with the same number descend from one first snapshot.
+        domain: The dedup domain of its blocks.
+        owner: The account it belongs to.
+        region: The Region it lies in.
+        tier: The storage tier.
+    """
+
+    snapshot_id: SnapshotId
+    volume_id: VolumeId
+    state: str
+    state_message: str = ""
+    session: int = 0
+    start_us: int
+    completion_us: int | None = None
+    description: str = ""
+    tags: dict[str, str]
+    size_bytes: int
+    scanned_bytes: int = 0
+    full_blocks: int = 0
+    incremental_blocks: int = 0
+    charged_blocks: int = 0
+    parent_id: SnapshotId | None = None
+    source: str
+    node: int = 0
+    hold: int = 0
+    root: int = 0
+    lineage: int = 0
+    domain: int = 0
+    owner: str = OWNER_DEFAULT
+    region: str = REGION_DEFAULT
+    tier: str = "standard"
+
+    def to_result(self) -> Snapshot:
+        """Return the snapshot as a user sees it."""
+        state = SnapshotState(self.state)
+        percent = 100 if state is SnapshotState.COMPLETED else 0
+        if state is SnapshotState.PENDING:
+            percent = min(99, 100 * self.scanned_bytes // max(1, self.size_bytes))
+        return Snapshot(
+            snapshot_id=self.snapshot_id,
+            volume_id=self.volume_id,
+            state=state,
+            state_message=self.state_message,
+            progress_percent=percent,
+            start_time_us=self.start_us,
+            completion_time_us=self.completion_us,
+            description=self.description,
+            tags=dict(self.tags),
+            size_bytes=self.size_bytes,
+            full_size_bytes=self.full_blocks * BLOCK_SIZE,
+            incremental_size_bytes=self.incremental_blocks * BLOCK_SIZE,
+            charged_size_bytes=self.charged_blocks * BLOCK_SIZE,
+            parent_id=self.parent_id,
+            source=self.source,
+        )
+
+    def charged(self, blocks: int) -> "SnapshotRecord":
+        """Return the record with its charge changed by `blocks`."""
+        return replace(self, charged_blocks=self.charged_blocks + blocks)
+
+
+def encode_json(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON can hold
+    """Return a value as compact JSON with sorted keys, in ASCII: paths may be no valid UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def decode_json(data: bytes) -> dict[str, Any]:
+    """Return the JSON object that `data` holds.
+
+    Raises:
+        CorruptionError: It is none.
+    """
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise CorruptionError(f"no record: {error}", ErrorCode.CORRUPT_CATALOG) from None
+    if not isinstance(value, dict):
+        raise CorruptionError("no record: another JSON value", ErrorCode.CORRUPT_CATALOG)
+    return value
+
+
+def encode_snapshot(record: SnapshotRecord) -> bytes:
+    """Return a snapshot record as stored."""
+    return encode_json(asdict(record))
+
+
+def decode_snapshot(data: bytes) -> SnapshotRecord:
+    """Return the snapshot record that `data` holds.
+
+    Raises:
+        CorruptionError: It is none.
+    """
+    try:
+        return SnapshotRecord(**decode_json(data))
+    except TypeError as error:
+        raise CorruptionError(f"no snapshot: {error}", ErrorCode.CORRUPT_CATALOG) from None
+
+
+def encode_volume(record: VolumeRecord) -> bytes:
+    """Return a volume record as stored."""
+    return encode_json(asdict(record))
+
+
+def decode_volume(data: bytes) -> VolumeRecord:
+    """Return the volume record that `data` holds.
+
+    Raises:
+        CorruptionError: It is none.
+    """
+    try:
+        return VolumeRecord(**decode_json(data))
+    except TypeError as error:
+        raise CorruptionError(f"no volume: {error}", ErrorCode.CORRUPT_CATALOG) from None
+
+
+def encode_event(event: ChargeEvent) -> bytes:
+    """Return a ledger entry as stored."""
+    return encode_json(asdict(event))
+
+
+def decode_event(data: bytes) -> ChargeEvent:
+    """Return the ledger entry that `data` holds.
+
+    Raises:
+        CorruptionError: It is none.
+    """
+    try:
+        fields = decode_json(data)
+        return ChargeEvent(**{**fields, "cause": ChargeCause(fields["cause"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptionError(f"no ledger entry: {error}", ErrorCode.CORRUPT_CATALOG) from None

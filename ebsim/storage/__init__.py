@@ -1,0 +1,1 @@
+"""Durable bytes: the only layer that knows files, syncs and LMDB."""

@@ -1,0 +1,98 @@
+"""The catalog's seam: an ordered, transactional map for each table.
+
+Core code is written against these protocols. `ebsim.storage.lmdb_catalog` is the one a store uses;
+another may lie in memory, or in a database that several hosts share.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeVar
+
+from ebsim.format.catalog_values import Table
+
+T = TypeVar("T")
+
+
+class CatalogReader(Protocol):
+    """One consistent view of the catalog. Keep it short: an open view keeps old pages alive."""
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """Return a value, or None.
+
+        Raises:
+            CorruptionError: The value is not what was put there.
+        """
+        ...
+
+    def floor(self, table: Table, key: bytes) -> tuple[bytes, bytes] | None:
+        """Return the entry with the greatest key that is not greater, or None.
+
+        Raises:
+            CorruptionError: The value is not what was put there.
+        """
+        ...
+
+    def items(
+        self, table: Table, *, start: bytes = b"", prefix: bytes = b"", reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries whose key begins with `prefix`, in key order.
+
+        Args:
+            table: The table.
+            start: Begin at the first key that is not less; ignored where it sorts before `prefix`.
+            prefix: Only keys that begin so.
+            reverse: From the last key of the prefix downwards; `start` must then be empty.
+
+        Raises:
+            CorruptionError: A value is not what was put there.
+        """
+        ...
+
+    def count(self, table: Table) -> int:
+        """Return the number of entries in a table."""
+        ...
+
+
+class CatalogWriter(CatalogReader, Protocol):
+    """The one writing transaction. It sees its own changes."""
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """Set a value."""
+        ...
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Remove an entry; return whether it was there."""
+        ...
+
+    def on_abort(self, action: Callable[[], None]) -> None:
+        """Have `action` called if this transaction does not commit."""
+        ...
+
+
+class Catalog(Protocol):
+    """The catalog of an open store. Safe for several threads and processes."""
+
+    def read(self) -> AbstractContextManager[CatalogReader]:
+        """Return a context that gives one consistent view."""
+        ...
+
+    def update(self, change: Callable[[CatalogWriter], T]) -> T:
+        """Run `change` in the writing transaction and commit it durably.
+
+        `change` may be run a second time (after the catalog had to grow), so it must have no other
+        effect than on the writer, or undo it through `on_abort`.
+
+        Raises:
+            StoreError: The commit failed. With code OutcomeUnknown it is not known whether it took
+                effect; nothing may be written before the store is reopened.
+            LimitExceededError: No space.
+        """
+        ...
+
+    def size_bytes(self) -> int:
+        """Return the bytes the catalog occupies on disk."""
+        ...
+
+    def close(self) -> None:
+        """Close the catalog."""
+        ...

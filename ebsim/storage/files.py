@@ -1,0 +1,238 @@
+"""Files: the one place that opens, reads, writes, syncs, renames and removes a store's own files.
+
+`Files` is the seam: tests put a simulated disk behind it. `PosixFiles` is the real one. LMDB keeps
+its own files; everything else in a store goes through here. Sources and targets, which are not the
+store's, use `sync_fd` and `sync_directory`.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ebsim.storage import native
+
+Buffer = bytes | bytearray | memoryview
+"""Bytes in any form; whoever receives one must not keep it."""
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+
+def sync_fd(fd: int) -> None:
+    """Make a file's data, and what is needed to read it back, durable.
+
+    Raises:
+        OSError: The device failed. The kernel may report it only once and drop the pages, so the
+            caller must not try again but write the data elsewhere (`docs/durability.md`).
+    """
+    os.fdatasync(fd)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable.
+
+    Raises:
+        OSError: The device failed.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_fully(fd: int, parts: Sequence[Buffer], offset: int) -> None:
+    """Write all parts one after the other at `offset`, continuing after short writes.
+
+    Raises:
+        OSError: The device failed or is full; some of the bytes may have been written.
+    """
+    views = [memoryview(part).cast("B") for part in parts if len(part)]
+    while views:
+        written = os.pwritev(fd, views, offset)
+        offset += written
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if written:
+            views[0] = views[0][written:]
+
+
+class File(Protocol):
+    """An open file. Reading and writing at an offset may be done from several threads.
+
+    A file nobody refers to any more closes itself, so that a cache may forget one that another
+    thread is just reading.
+    """
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes; fewer only at the end of the file."""
+        ...
+
+    def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
+        """Write all parts one after the other at `offset`."""
+        ...
+
+    def size(self) -> int:
+        """Return the size in bytes."""
+        ...
+
+    def sync(self) -> None:
+        """Make everything written so far durable."""
+        ...
+
+    def truncate(self, size: int) -> None:
+        """Cut the file off at `size`."""
+        ...
+
+    def punch(self, offset: int, length: int) -> bool:
+        """Give the bytes back to the file system; False where it cannot."""
+        ...
+
+    def reserve(self, size: int) -> None:
+        """Allocate the first `size` bytes."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+class Files(Protocol):
+    """A place where a store's files lie. Every method raises OSError as the kernel would."""
+
+    def create(self, path: Path) -> File:
+        """Create a file that must not exist, for reading and writing, readable by its owner."""
+        ...
+
+    def open(self, path: Path, *, writable: bool = False) -> File:
+        """Open an existing regular file; a symbolic link is refused."""
+        ...
+
+    def list(self, path: Path) -> list[str]:
+        """Return the names in a directory."""
+        ...
+
+    def make_directory(self, path: Path) -> None:
+        """Create a directory and its parents, accessible to its owner only; it may exist."""
+        ...
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename a file, replacing the target."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        ...
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the names in a directory durable."""
+        ...
+
+    def allocated_bytes(self, path: Path) -> int:
+        """Return the bytes a file occupies on disk, holes not counted."""
+        ...
+
+    def free_bytes(self, path: Path) -> int:
+        """Return the bytes free for an ordinary user on the file system of `path`."""
+        ...
+
+
+class PosixFile:
+    """A file of the operating system."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes; fewer only at the end of the file."""
+        data = os.pread(self._fd, length, offset)
+        if len(data) == length or not data:
+            return data
+        parts = [data]
+        got = len(data)
+        while got < length and (data := os.pread(self._fd, length - got, offset + got)):
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
+        """Write all parts one after the other at `offset`."""
+        write_fully(self._fd, parts, offset)
+
+    def size(self) -> int:
+        """Return the size in bytes."""
+        return os.fstat(self._fd).st_size
+
+    def sync(self) -> None:
+        """Make everything written so far durable."""
+        sync_fd(self._fd)
+
+    def truncate(self, size: int) -> None:
+        """Cut the file off at `size`."""
+        os.ftruncate(self._fd, size)
+
+    def punch(self, offset: int, length: int) -> bool:
+        """Give the bytes back to the file system; False where it cannot."""
+        return native.try_punch_hole(self._fd, offset, length)
+
+    def reserve(self, size: int) -> None:
+        """Allocate the first `size` bytes."""
+        os.posix_fallocate(self._fd, 0, size)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class PosixFiles:
+    """The operating system's files."""
+
+    def create(self, path: Path) -> File:
+        """Create a file that must not exist, for reading and writing, readable by its owner."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return PosixFile(os.open(path, flags, FILE_MODE))
+
+    def open(self, path: Path, *, writable: bool = False) -> File:
+        """Open an existing regular file; a symbolic link is refused."""
+        access = os.O_RDWR if writable else os.O_RDONLY
+        fd = os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(f"{path} is not a regular file")
+        return PosixFile(fd)
+
+    def list(self, path: Path) -> list[str]:
+        """Return the names in a directory."""
+        return os.listdir(path)
+
+    def make_directory(self, path: Path) -> None:
+        """Create a directory and its parents, accessible to its owner only; it may exist."""
+        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename a file, replacing the target."""
+        source.rename(target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        path.unlink()
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the names in a directory durable."""
+        sync_directory(path)
+
+    def allocated_bytes(self, path: Path) -> int:
+        """Return the bytes a file occupies on disk, holes not counted."""
+        return path.lstat().st_blocks * 512
+
+    def free_bytes(self, path: Path) -> int:
+        """Return the bytes free for an ordinary user on the file system of `path`."""
+        facts = os.statvfs(path)
+        return facts.f_bavail * facts.f_frsize

@@ -1,0 +1,252 @@
+"""The catalog in LMDB.
+
+What binds us (docs/durability.md has the sources): LMDB detects no damage, so each value carries a
+checksum over table, key and value; it dies on a full disk with a writable map, so the map is
+read-only and pages are written; a killed reader keeps old pages alive, so readers are checked when
+the catalog is opened; a fork must not use the parent's environment, so the process id is compared.
+The engine is LMDB 1.0, which answers a truncated file with an error where 0.9 dies of SIGBUS.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import lmdb
+
+from ebsim.errors import CorruptionError, ErrorCode, LimitExceededError, StoreError
+from ebsim.format.catalog_values import Table
+from ebsim.format.checksum import CHECKSUM_SIZE, stored_checksum
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+T = TypeVar("T")
+_Handles = dict[Table, "lmdb._Database"]
+
+MAP_SIZE = 1 << 40
+"""1 TiB of address space, not of memory or disk: room for 4 * 10^9 blocks. It grows if need be."""
+
+MAX_READERS = 1022
+FREE_BYTES_MIN = 1 << 20
+"""Below this LMDB's generic "Input/output error" on a short write is reported as no space."""
+
+
+class _Reader:
+    """A view of the catalog, over a transaction."""
+
+    def __init__(
+        self, txn: "lmdb.Transaction[bytes]", handles: "dict[Table, lmdb._Database]"
+    ) -> None:
+        self._txn = txn
+        self._handles = handles
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """Return a value, or None."""
+        sealed = self._txn.get(key, db=self._handles[table])
+        return None if sealed is None else _unseal(table, key, sealed)
+
+    def floor(self, table: Table, key: bytes) -> tuple[bytes, bytes] | None:
+        """Return the entry with the greatest key that is not greater, or None."""
+        with self._txn.cursor(self._handles[table]) as cursor:
+            if cursor.set_range(key):
+                if cursor.key() != key and not cursor.prev():
+                    return None
+            elif not cursor.last():
+                return None
+            found, sealed = cursor.item()
+            return found, _unseal(table, found, sealed)
+
+    def items(
+        self, table: Table, *, start: bytes = b"", prefix: bytes = b"", reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries whose key begins with `prefix`, in key order."""
+        with self._txn.cursor(self._handles[table]) as cursor:
+            if reverse:
+                found = _seek_last(cursor, prefix)
+            else:
+                first = max(start, prefix)
+                found = cursor.set_range(first) if first else cursor.first()
+            while found:
+                key, sealed = cursor.item()
+                if not key.startswith(prefix):
+                    return
+                yield key, _unseal(table, key, sealed)
+                found = cursor.prev() if reverse else cursor.next()
+
+    def count(self, table: Table) -> int:
+        """Return the number of entries in a table."""
+        return int(self._txn.stat(self._handles[table])["entries"])
+
+
+class _Writer(_Reader):
+    """The writing transaction."""
+
+    def __init__(
+        self, txn: "lmdb.Transaction[bytes]", handles: "dict[Table, lmdb._Database]"
+    ) -> None:
+        super().__init__(txn, handles)
+        self._undo: list[Callable[[], None]] = []
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """Set a value."""
+        self._txn.put(key, value + _seal(table, key, value), db=self._handles[table])
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Remove an entry; return whether it was there."""
+        return bool(self._txn.delete(key, db=self._handles[table]))
+
+    def on_abort(self, action: Callable[[], None]) -> None:
+        """Have `action` called if this transaction does not commit."""
+        self._undo.append(action)
+
+    def undo(self) -> None:
+        """Call what was registered, last first."""
+        while self._undo:
+            self._undo.pop()()
+
+
+class LmdbCatalog:
+    """The catalog of a store, in the folder `STORE/catalog`."""
+
+    def __init__(self, path: Path, *, map_size: int = MAP_SIZE) -> None:
+        """Open the catalog, making it if the folder is empty.
+
+        Raises:
+            StoreError: LMDB cannot open it (it is open already in this process, or damaged).
+        """
+        self._path = path
+        self._pid = os.getpid()
+        self._growing = threading.Lock()
+        try:
+            self._env = lmdb.open(
+                str(path),
+                map_size=map_size,
+                subdir=True,
+                mode=0o600,
+                max_dbs=len(Table),
+                max_readers=MAX_READERS,
+                writemap=False,
+                sync=True,
+                metasync=True,
+                meminit=True,
+                readahead=False,
+                lib_version=1,
+            )
+            self._env.reader_check()
+            self._handles = {table: self._env.open_db(table.value) for table in Table}
+        except lmdb.Error as error:
+            raise StoreError(
+                f"the catalog {path} cannot be opened: {error}", ErrorCode.STORE_FAILED
+            ) from error
+
+    def close(self) -> None:
+        """Close the catalog."""
+        self._env.close()
+
+    def size_bytes(self) -> int:
+        """Return the bytes the catalog occupies on disk."""
+        return sum(entry.lstat().st_blocks * 512 for entry in self._path.iterdir())
+
+    @contextmanager
+    def read(self) -> Iterator[CatalogReader]:
+        """Give one consistent view."""
+        txn = self._begin(write=False)
+        try:
+            yield _Reader(txn, self._handles)
+        except lmdb.Error as error:
+            raise StoreError(f"the catalog {self._path} cannot be read: {error}") from error
+        finally:
+            txn.abort()
+
+    def update(self, change: Callable[[CatalogWriter], T]) -> T:
+        """Run `change` in the writing transaction and commit it durably."""
+        while True:
+            try:
+                return self._update_once(change)
+            except lmdb.MapFullError:
+                self._grow()
+
+    def _update_once(self, change: Callable[[CatalogWriter], T]) -> T:
+        txn = self._begin(write=True)
+        writer = _Writer(txn, self._handles)
+        try:
+            result = change(writer)
+        except lmdb.MapFullError:
+            txn.abort()
+            writer.undo()
+            raise
+        except lmdb.Error as error:
+            txn.abort()
+            writer.undo()
+            raise self._failure(error, ErrorCode.STORE_FAILED) from error
+        except BaseException:
+            txn.abort()
+            writer.undo()
+            raise
+        try:
+            txn.commit()
+        except lmdb.MapFullError:
+            writer.undo()
+            raise
+        except lmdb.Error as error:
+            raise self._failure(error, ErrorCode.OUTCOME_UNKNOWN) from error
+        return result
+
+    def _begin(self, *, write: bool) -> "lmdb.Transaction[bytes]":
+        if os.getpid() != self._pid:
+            raise StoreError(
+                "this process was forked while the store was open: open the store again in it",
+                ErrorCode.STORE_FORKED,
+            )
+        try:
+            try:
+                return self._env.begin(write=write)
+            except lmdb.MapResizedError:
+                self._env.set_mapsize(0)  # another process has let the map grow: follow it
+                return self._env.begin(write=write)
+        except lmdb.Error as error:
+            raise self._failure(error, ErrorCode.STORE_FAILED) from error
+
+    def _grow(self) -> None:
+        with self._growing:
+            self._env.set_mapsize(self._env.info()["map_size"] * 2)
+
+    def _failure(self, error: lmdb.Error, code: ErrorCode) -> StoreError | LimitExceededError:
+        facts = os.statvfs(self._path)
+        if facts.f_bavail * facts.f_frsize < FREE_BYTES_MIN or str(errno.ENOSPC) in str(error):
+            return LimitExceededError(
+                f"no space left on the file system of {self._path}: delete snapshots, or free "
+                "space otherwise, and try again",
+                ErrorCode.NO_SPACE,
+            )
+        return StoreError(f"the catalog {self._path} failed: {error}; open the store again", code)
+
+
+def _seal(table: Table, key: bytes, value: bytes) -> bytes:
+    return stored_checksum((table.value, b"\0", key, b"\0", value))
+
+
+def _unseal(table: Table, key: bytes, sealed: bytes) -> bytes:
+    value, checksum = sealed[:-CHECKSUM_SIZE], sealed[-CHECKSUM_SIZE:]
+    if _seal(table, key, value) != checksum:
+        raise CorruptionError(
+            f"the catalog's entry {table.name.lower()}/{key.hex()} is damaged",
+            ErrorCode.CORRUPT_CATALOG,
+        )
+    return value
+
+
+def _seek_last(cursor: "lmdb.Cursor[bytes]", prefix: bytes) -> bool:
+    """Move to the last key that begins with `prefix`; False if there is none."""
+    beyond = _successor(prefix)
+    if beyond is None:
+        return cursor.last()
+    return cursor.prev() if cursor.set_range(beyond) else cursor.last()
+
+
+def _successor(prefix: bytes) -> bytes | None:
+    """Return the least key beyond every key with this prefix, None if there is none."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else None

@@ -1,0 +1,98 @@
+"""Kernel locks between processes (and threads) that die with their holder.
+
+All locks of a store are byte ranges ("regions") of one empty file, `STORE/lock`, held through open
+file descriptions (`F_OFD_SETLK`): each `Lock` has a descriptor of its own, so that two threads of a
+process exclude each other as two processes do. There is nothing to clean up after SIGKILL.
+
+Regions:
+    GATE       A turnstile: whoever wants RECLAIM for itself closes it, so that the stream of
+               writers cannot keep it waiting for ever.
+    RECLAIM    Shared while a writer may rely on a stored block that it has not yet referred to;
+               exclusive while freed bytes are given back. See `ebsim.core.reclaim`.
+    SESSION    One for each writing session: free means that its process is dead.
+    VOLUME     One for each volume of a source: exclusive while a snapshot of it is made.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_FLOCK = struct.Struct("hhqqi4x")
+"""struct flock of 64-bit Linux: type, whence, start, length, pid."""
+
+
+class Region(IntEnum):
+    """Where a family of locks begins in the lock file."""
+
+    GATE = 0
+    RECLAIM = 1
+    RECOVERY = 2
+    SESSION = 1 << 40
+    VOLUME = 1 << 41
+
+
+class Lock:
+    """A held lock. Closing it, or the death of the process, releases it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def release(self) -> None:
+        """Release the lock; a second call does nothing."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+class LockFile:
+    """The lock file of one store."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def try_hold(self, region: int, *, exclusive: bool = True) -> Lock | None:
+        """Return the lock, or None at once when another holds it.
+
+        Raises:
+            OSError: The lock file cannot be opened, or its file system has no locks.
+        """
+        return self._hold(region, exclusive=exclusive, wait=False)
+
+    def hold(self, region: int, *, exclusive: bool = True) -> Lock:
+        """Wait for the lock and return it.
+
+        Raises:
+            OSError: The lock file cannot be opened, or its file system has no locks.
+        """
+        lock = self._hold(region, exclusive=exclusive, wait=True)
+        assert lock is not None
+        return lock
+
+    def _hold(self, region: int, *, exclusive: bool, wait: bool) -> Lock | None:
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        kind = fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK
+        command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+        try:
+            fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, region, 1, 0))
+        except BaseException as error:
+            os.close(fd)
+            if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.EACCES):
+                return None
+            raise
+        return Lock(fd)

@@ -1,0 +1,362 @@
+"""The block store's seam, and the one that keeps segments as local files.
+
+`SegmentStore` is what the engine needs of a place for segments: create one and append batches of
+records, read a record by place, list and drop segments, give back ranges. A backend that keeps
+segments elsewhere must pass `tests/conformance/test_segment_stores.py`.
+"""
+
+import errno
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from ebsim.errors import CorruptionError, ErrorCode, LimitExceededError, StoreError
+from ebsim.format.block_hash import HASH_SIZE
+from ebsim.format.segment import (
+    ALIGNMENT,
+    Codec,
+    RecordHeader,
+    RecordKind,
+    SegmentHeader,
+    decode_record,
+    decode_segment_header,
+    encode_record,
+    encode_segment_header,
+)
+from ebsim.storage.files import File, Files
+
+OPEN_FILES_MAX = 64
+"""Segments kept open for reading; beyond, the one unused for longest is closed."""
+
+_NAME = re.compile(r"([0-9a-f]{32})\.seg\Z")
+
+
+class SegmentWriter(Protocol):
+    """A segment that is being written, by this process and no other."""
+
+    @property
+    def segment_id(self) -> bytes:
+        """The segment's 16-byte id."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The offset at which the next record begins."""
+        ...
+
+    def append(
+        self,
+        kind: RecordKind,
+        payload: bytes,
+        *,
+        codec: Codec = Codec.PLAIN,
+        plain_size: int | None = None,
+        block_hash: bytes = bytes(HASH_SIZE),
+    ) -> tuple[int, int]:
+        """Write a record at the end; return its offset and extent. Safe for several threads.
+
+        Raises:
+            LimitExceededError: No space; the segment must be cut off at its published end.
+            StoreError: The device failed; likewise.
+        """
+        ...
+
+    def sync(self) -> None:
+        """Make every record appended so far durable.
+
+        Raises:
+            StoreError: The device failed; what was appended since the last sync may be lost.
+        """
+        ...
+
+    def close(self, end: int) -> None:
+        """Cut the segment off at `end` and close it for ever."""
+        ...
+
+
+class SegmentStore(Protocol):
+    """A place for segments."""
+
+    def create(self, header: SegmentHeader) -> SegmentWriter:
+        """Create a segment and make its existence durable.
+
+        Raises:
+            LimitExceededError: No space.
+            StoreError: The device failed, or the id exists.
+        """
+        ...
+
+    def read_record(
+        self, segment_id: bytes, offset: int, extent: int
+    ) -> tuple[RecordHeader, memoryview]:
+        """Return header and payload of a record, checked against its stored checksum.
+
+        Raises:
+            CorruptionError: The segment is missing, or any byte of the record differs.
+        """
+        ...
+
+    def read_header(self, segment_id: bytes) -> SegmentHeader:
+        """Return a segment's header.
+
+        Raises:
+            CorruptionError: It is missing or damaged.
+        """
+        ...
+
+    def list_ids(self) -> set[bytes]:
+        """Return the ids of all segments that are there."""
+        ...
+
+    def free(self, segment_id: bytes, ranges: Iterable[tuple[int, int]]) -> None:
+        """Give back ranges of (offset, length); they hold nothing any more. Missing is fine."""
+        ...
+
+    def truncate(self, segment_id: bytes, end: int) -> None:
+        """Cut off a segment whose writer died. Missing or shorter is fine."""
+        ...
+
+    def drop(self, segment_id: bytes) -> None:
+        """Remove a segment. Missing is fine."""
+        ...
+
+    def stored_bytes(self) -> int:
+        """Return the bytes all segments occupy."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open for reading."""
+        ...
+
+
+class LocalSegmentWriter:
+    """A segment file that is being written."""
+
+    def __init__(self, file: File, path: Path, segment_id: bytes) -> None:
+        self._file = file
+        self._path = path
+        self._segment_id = segment_id
+        self._end = ALIGNMENT
+        self._lock = threading.Lock()
+
+    @property
+    def segment_id(self) -> bytes:
+        """The segment's 16-byte id."""
+        return self._segment_id
+
+    @property
+    def end(self) -> int:
+        """The offset at which the next record begins."""
+        return self._end
+
+    def append(
+        self,
+        kind: RecordKind,
+        payload: bytes,
+        *,
+        codec: Codec = Codec.PLAIN,
+        plain_size: int | None = None,
+        block_hash: bytes = bytes(HASH_SIZE),
+    ) -> tuple[int, int]:
+        """Write a record at the end; return its offset and extent."""
+        size = len(payload) if plain_size is None else plain_size
+        with self._lock:
+            header = RecordHeader(
+                kind=kind,
+                codec=codec,
+                payload_size=len(payload),
+                plain_size=size,
+                segment_id=self._segment_id,
+                offset=self._end,
+                block_hash=block_hash,
+            )
+            self._end += header.extent
+        try:
+            self._file.write_at(header.offset, encode_record(header, payload))
+        except OSError as error:
+            raise _write_failure(error, self._path) from error
+        return header.offset, header.extent
+
+    def sync(self) -> None:
+        """Make every record appended so far durable."""
+        try:
+            self._file.sync()
+        except OSError as error:
+            raise _write_failure(error, self._path) from error
+
+    def close(self, end: int) -> None:
+        """Cut the segment off at `end` and close it for ever."""
+        try:
+            if end < self._end:
+                self._file.truncate(end)
+        finally:
+            self._file.close()
+
+
+class LocalSegmentStore:
+    """Segments as files `STORE/segments/ID.seg`."""
+
+    def __init__(self, folder: Path, files: Files) -> None:
+        self._folder = folder
+        self._files = files
+        self._open: OrderedDict[bytes, File] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def create(self, header: SegmentHeader) -> SegmentWriter:
+        """Create a segment and make its existence durable."""
+        path = self._path(header.segment_id)
+        try:
+            file = self._files.create(path)
+            try:
+                file.write_at(0, [encode_segment_header(header)])
+                file.sync()
+                self._files.sync_directory(self._folder)
+            except OSError:
+                file.close()
+                self._files.remove(path)
+                raise
+        except OSError as error:
+            raise _write_failure(error, path) from error
+        return LocalSegmentWriter(file, path, header.segment_id)
+
+    def read_record(
+        self, segment_id: bytes, offset: int, extent: int
+    ) -> tuple[RecordHeader, memoryview]:
+        """Return header and payload of a record, checked against its stored checksum."""
+        try:
+            data = self._reader(segment_id).read_at(offset, extent)
+        except FileNotFoundError as error:
+            raise CorruptionError(
+                f"the segment file {self._path(segment_id)} is missing", ErrorCode.CORRUPT_SEGMENT
+            ) from error
+        except OSError as error:
+            raise StoreError(
+                f"cannot read {self._path(segment_id)} at {offset}: {error.strerror}"
+            ) from error
+        try:
+            return decode_record(data, segment_id, offset)
+        except CorruptionError as error:
+            raise CorruptionError(
+                f"{self._path(segment_id)} at {offset}: {error}", error.code
+            ) from None
+
+    def read_header(self, segment_id: bytes) -> SegmentHeader:
+        """Return a segment's header.
+
+        Raises:
+            CorruptionError: It is missing or damaged.
+        """
+        try:
+            data = self._reader(segment_id).read_at(0, ALIGNMENT)
+        except OSError as error:
+            raise CorruptionError(
+                f"the segment file {self._path(segment_id)} cannot be read: {error.strerror}",
+                ErrorCode.CORRUPT_SEGMENT,
+            ) from error
+        return decode_segment_header(data)
+
+    def list_ids(self) -> set[bytes]:
+        """Return the ids of all segments that are there."""
+        matches = (_NAME.match(name) for name in self._files.list(self._folder))
+        return {bytes.fromhex(match[1]) for match in matches if match}
+
+    def free(self, segment_id: bytes, ranges: Iterable[tuple[int, int]]) -> None:
+        """Give back ranges of (offset, length); they hold nothing any more."""
+        path = self._path(segment_id)
+        try:
+            file = self._files.open(path, writable=True)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _write_failure(error, path) from error
+        try:
+            for offset, length in merge_ranges(ranges):
+                if not file.punch(offset, length):
+                    return
+        except OSError as error:
+            raise _write_failure(error, path) from error
+        finally:
+            file.close()
+
+    def truncate(self, segment_id: bytes, end: int) -> None:
+        """Cut off a segment whose writer died."""
+        path = self._path(segment_id)
+        try:
+            file = self._files.open(path, writable=True)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _write_failure(error, path) from error
+        try:
+            if file.size() > end:
+                file.truncate(end)
+        except OSError as error:
+            raise _write_failure(error, path) from error
+        finally:
+            file.close()
+
+    def drop(self, segment_id: bytes) -> None:
+        """Remove a segment."""
+        with self._lock:
+            self._open.pop(segment_id, None)
+        path = self._path(segment_id)
+        try:
+            self._files.remove(path)
+            self._files.sync_directory(self._folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _write_failure(error, path) from error
+
+    def stored_bytes(self) -> int:
+        """Return the bytes all segments occupy."""
+        total = 0
+        for segment_id in self.list_ids():
+            try:
+                total += self._files.allocated_bytes(self._path(segment_id))
+            except FileNotFoundError:
+                continue
+        return total
+
+    def close(self) -> None:
+        """Close what is open for reading."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
+    def _path(self, segment_id: bytes) -> Path:
+        return self._folder / f"{segment_id.hex()}.seg"
+
+    def _reader(self, segment_id: bytes) -> File:
+        with self._lock:
+            file = self._open.get(segment_id)
+            if file is None:
+                file = self._open[segment_id] = self._files.open(self._path(segment_id))
+            self._open.move_to_end(segment_id)
+            if len(self._open) > OPEN_FILES_MAX:
+                self._open.popitem(last=False)
+            return file
+
+
+def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges of (offset, length) in order, with those that touch made one."""
+    merged: list[tuple[int, int]] = []
+    for offset, length in sorted(ranges):
+        if merged and sum(merged[-1]) >= offset:
+            begin, known = merged[-1]
+            merged[-1] = (begin, max(known, offset + length - begin))
+        else:
+            merged.append((offset, length))
+    return merged
+
+
+def _write_failure(error: OSError, path: Path) -> LimitExceededError | StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return LimitExceededError(
+            f"no space left for {path}: delete snapshots, or free space otherwise, and try again",
+            ErrorCode.NO_SPACE,
+        )
+    return StoreError(f"cannot write {path}: {error.strerror}", ErrorCode.STORE_FAILED)
