@@ -92,7 +92,8 @@ class DeletedSnapshot:
         freed_size_bytes: Charged bytes that nobody is charged for any more.
         moved_size_bytes: Charged bytes that moved to other snapshots.
         moved_to: Where they moved, oldest first.
-        reclaimed_bytes: Stored bytes that go back to the file system.
+        reclaimed_bytes: Bytes of stored records that go back to the file system. The deletion's
+            own journal entry, 4 KiB (and 4 KiB more where it begins a segment), is not set off.
     """
 
     snapshot_id: SnapshotId

@@ -15,7 +15,6 @@ from ebsim.core.sharing import unshared_by
 from ebsim.core.snapshots import drop_snapshot, get_snapshot, put_snapshot
 from ebsim.core.space import SpaceChange, release_items
 from ebsim.format.catalog_values import Table, number_key
-from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
@@ -59,16 +58,22 @@ def forget_published(writer: CatalogWriter, snapshot_id: SnapshotId) -> None:
 
 
 def abandon(
-    context: StoreContext, writer: CatalogWriter, pending: SnapshotRecord, reason: str | None
-) -> None:
+    context: StoreContext, writer: CatalogWriter, snapshot_id: SnapshotId, reason: str | None
+) -> bool:
     """Free what a pending snapshot published and release its hold on its parent.
 
     Args:
         context: The store.
         writer: The transaction.
-        pending: The snapshot.
+        snapshot_id: The snapshot.
         reason: It becomes `error` with this message; None forgets it altogether.
+
+    Returns:
+        False, and nothing is changed, if it is completed already: the failure came after that.
     """
+    pending = get_snapshot(writer, snapshot_id)
+    if pending.state != SnapshotState.PENDING:
+        return False
     space = SpaceChange(writer)
     for first_version, versions, first_page, pages in published_ranges(writer, pending.snapshot_id):
         queue_freed_range(writer, first_version, versions)
@@ -81,7 +86,7 @@ def abandon(
     space.save()
     if reason is None:
         drop_snapshot(writer, pending)
-        return
+        return True
     failed = replace(
         pending,
         state=SnapshotState.ERROR,
@@ -94,6 +99,7 @@ def abandon(
         scanned_bytes=0,
     )
     put_snapshot(writer, failed)
+    return True
 
 
 def release_hold(writer: CatalogWriter, space: SpaceChange, lineage: Lineage, hold: int) -> None:

@@ -71,6 +71,7 @@ def complete(
 
     Raises:
         LimitExceededError, StoreError: Nothing was committed, or the outcome is unknown.
+        BlocksVanishedError: Never, if no change of `prepared` relies on a block found stored.
     """
     # Leaves of the last batch are not in the catalog yet; the pages above need only their ids.
     top = _prepare_top(context, pending.root, segment, growth)
@@ -78,7 +79,7 @@ def complete(
 
     def change(writer: CatalogWriter) -> SnapshotRecord:
         space = SpaceChange(writer)
-        publish_batch(writer, space, segment, prepared)
+        publish_batch(writer, space, prepared)
         publish_pages(writer, space, top.first_page, top.pages, top.records)
         forget_published(writer, pending.snapshot_id)
         lineage = Lineage(writer)

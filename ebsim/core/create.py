@@ -13,28 +13,32 @@ the store abandons it (`ebsim.core.recovery`).
 import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 
 from ebsim.config import SnapshotOptions
 from ebsim.core.abandon import abandon, note_published
 from ebsim.core.complete import MapGrowth, complete
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import Counter, take
-from ebsim.core.ingest import Batch, Ingest
+from ebsim.core.ingest import Batch, Ingest, read_block, store_block
 from ebsim.core.lineage import add_hold
-from ebsim.core.publish import Prepared, prepare_batch, publish_batch
+from ebsim.core.publish import BlocksVanishedError, Prepared, prepare_batch, publish_batch
 from ebsim.core.reclaim import reclaim_if_needed
-from ebsim.core.sessions import Session, current_session
+from ebsim.core.sessions import OpenSegment, Session, current_session
 from ebsim.core.snapshots import check_options, put_snapshot
 from ebsim.core.space import SpaceChange
 from ebsim.core.volumes import continue_volume, find_volume
-from ebsim.errors import EbsimError, SnapshotFailedError, StoreError
+from ebsim.errors import EbsimError, ErrorCode, SnapshotFailedError, SourceError, StoreError
+from ebsim.format.block_hash import BlockHash, hash_block
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import new_snapshot_id
 from ebsim.progress import Progress
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogWriter
+from ebsim.storage.codecs import BlockEncoder
 from ebsim.storage.locks import Lock, Region
 from ebsim.storage.sources import BlockSource
+from ebsim.units import BLOCK_SIZE
 
 
 def create_snapshot(
@@ -62,10 +66,10 @@ def create_snapshot(
     with _exclusive_volume(context, identity, options, progress), ExitStack() as stack:
         source = stack.enter_context(source_opener)
         record = _begin(context, session, source, options)
-        making = _Making(context, session, record)
+        making = _Making(context, session, record, source, options)
         progress.start(f"snapshot {record.snapshot_id}", source.size_bytes)
         try:
-            completed = making.run(source, stack, options, progress)
+            completed = making.run(stack, progress)
         except BaseException as error:
             making.stop(error)
             raise
@@ -121,6 +125,7 @@ def _begin(
             volume_id=continuation.volume.volume_id,
             state=SnapshotState.PENDING,
             session=session.number,
+            begun=take(writer, Counter.NODE),
             start_us=context.clock.now_us(),
             description=options.description,
             tags=dict(options.tags),
@@ -141,30 +146,40 @@ def _begin(
 class _Making:
     """One snapshot on its way from pending to completed."""
 
-    def __init__(self, context: StoreContext, session: Session, record: SnapshotRecord) -> None:
+    def __init__(
+        self,
+        context: StoreContext,
+        session: Session,
+        record: SnapshotRecord,
+        source: BlockSource,
+        options: SnapshotOptions,
+    ) -> None:
         self._context = context
         self._session = session
         self._record = record
+        self._source = source
+        self._options = options
         self._growth = MapGrowth()
         self._prepared: dict[int, Prepared] = {}
         self._ingest: Ingest | None = None
 
-    def run(
-        self,
-        source: BlockSource,
-        stack: ExitStack,
-        options: SnapshotOptions,
-        progress: Progress,
-    ) -> SnapshotRecord:
+    def run(self, stack: ExitStack, progress: Progress) -> SnapshotRecord:
         """Read the source and complete the snapshot; `stack` is closed between the two."""
+        source, options = self._source, self._options
         self._ingest = Ingest(self._context, self._session, source, options.compression, progress)
         batch = self._ingest.run(self._record.root, self._prepare, self._publish)
-        source.ensure_unchanged()
-        stack.close()
         self._prepare(batch)
-        prepared = self._prepared.pop(batch.number)
+        if batch.relies_on_stored:  # publish while the source can still be read
+            self._publish(batch)
+        source.ensure_unchanged()
+        if getattr(source, "modified_since_open", False):
+            progress.note(
+                f"{source.identity} was written to while it was read: the snapshot may mix two "
+                "moments (see --freeze)"
+            )
+        stack.close()
+        prepared = self._prepared.pop(batch.number, None) or Prepared([], 0, 0)
         completed = complete(self._context, self._record, batch.segment, prepared, self._growth)
-        batch.pin.release()
         self._session.return_segment(batch.segment)
         return completed
 
@@ -176,21 +191,20 @@ class _Making:
                 interrupted it: then nothing of it is kept.
         """
         context, record = self._context, self._record
-        if self._ingest is not None:
-            self._ingest.batch.pin.release()
         if isinstance(error, StoreError):
             context.poison = context.poison or str(error)
         if context.poison:
             return
         failed = isinstance(error, (EbsimError, OSError))
         with context.reserve.released_if_low():
-            context.catalog.update(
-                lambda writer: abandon(context, writer, record, str(error) if failed else None)
-            )
             if self._ingest is not None:
                 self._session.seal_segment(self._ingest.batch.segment)
+            reason = str(error) if failed else None
+            abandoned = context.catalog.update(
+                lambda writer: abandon(context, writer, record.snapshot_id, reason)
+            )
             reclaim_if_needed(context)
-        if failed:
+        if failed and abandoned:
             code = error.code if isinstance(error, EbsimError) else None
             raise SnapshotFailedError(
                 f"snapshot {record.snapshot_id} ended as error: {error}", code, record.snapshot_id
@@ -208,10 +222,43 @@ class _Making:
 
         def change(writer: CatalogWriter) -> None:
             space = SpaceChange(writer)
-            publish_batch(writer, space, segment, prepared)
+            publish_batch(writer, space, prepared)
             segment.publish(writer, prepared.end)
+            if again is not None:
+                again.publish(writer, again.writer.end)
             note_published(writer, self._record.snapshot_id, batch, prepared)
             space.save()
 
-        self._context.catalog.update(change)
+        again: OpenSegment | None = None
+        while True:
+            try:
+                self._context.catalog.update(change)
+                break
+            except BlocksVanishedError as gone:
+                again = again or self._session.borrow_segment()
+                self._store_again(again, prepared, gone.hashes)
         segment.published_end = prepared.end
+        if again is not None:
+            again.published_end = again.writer.end
+            self._session.return_segment(again)
+
+    def _store_again(
+        self, segment: OpenSegment, prepared: Prepared, hashes: set[BlockHash]
+    ) -> None:
+        """Store blocks that were found in the store, and freed before we referred to them."""
+        encoder = BlockEncoder(self._options.compression)
+        buffer = memoryview(bytearray(BLOCK_SIZE))
+        for position, change in enumerate(prepared.changes):
+            if change.block_hash not in hashes:
+                continue
+            hashes.discard(change.block_hash)
+            read_block(self._source, change.index, buffer)
+            if hash_block(buffer, self._context.hash_key) != change.block_hash:
+                raise SourceError(
+                    f"{self._source.identity} changed at offset {change.index * BLOCK_SIZE} while "
+                    "it was read",
+                    ErrorCode.SOURCE_CHANGED,
+                )
+            place = store_block(segment, encoder, buffer, change.block_hash)
+            prepared.changes[position] = replace(change, stored=place)
+        segment.writer.sync()

@@ -23,11 +23,10 @@ from ebsim.core.extents import leaf_work
 from ebsim.core.sessions import OpenSegment, Session
 from ebsim.core.version_table import version_blocks
 from ebsim.format.block_hash import BlockHash, hash_block
-from ebsim.format.catalog_values import ZERO_BLOCK, BlockRecord
+from ebsim.format.catalog_values import ZERO_BLOCK
 from ebsim.format.segment import RecordKind
 from ebsim.progress import Progress
 from ebsim.storage.codecs import BlockEncoder
-from ebsim.storage.locks import Lock, LockFile, Region
 from ebsim.storage.sources import BlockSource
 from ebsim.units import BLOCK_SIZE, MIB, block_count
 
@@ -44,20 +43,36 @@ BATCH_CHANGES = 2048
 
 
 @dataclass(frozen=True, slots=True)
+class StoredPlace:
+    """Where a new block record was appended.
+
+    Attributes:
+        segment: The segment's number.
+        offset: The record's byte offset.
+        extent: Its bytes.
+    """
+
+    segment: int
+    offset: int
+    extent: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChangedBlock:
     """A block whose content is not what the parent recorded.
 
     Attributes:
         index: Its block index.
         block_hash: Its hash; None for a block of zeros.
-        stored: Where this snapshot stored it (offset and extent), if it did.
-        known: The stored block with this content that was found, if one was.
+        stored: Where this snapshot stored it, if it did.
+        known: Whether a stored block with this content was found instead. It may be freed, by a
+            deletion, before this snapshot refers to it; see `ebsim.core.publish`.
     """
 
     index: int
     block_hash: BlockHash | None
-    stored: tuple[int, int] | None = None
-    known: BlockRecord | None = None
+    stored: StoredPlace | None = None
+    known: bool = False
 
 
 @dataclass(slots=True)
@@ -67,7 +82,6 @@ class Batch:
     Attributes:
         number: Batches are published in this order.
         segment: Where its blocks are stored.
-        pin: Keeps stored blocks that it may refer to from being given back.
         changes: Leaf number to changed blocks.
         parent_pages: Leaf number to the page id in the parent's map.
         scanned_end: How far the source is read, in bytes.
@@ -76,7 +90,6 @@ class Batch:
 
     number: int
     segment: OpenSegment
-    pin: Lock
     changes: dict[int, list[ChangedBlock]] = field(default_factory=dict)
     parent_pages: dict[int, int] = field(default_factory=dict)
     scanned_end: int = 0
@@ -89,7 +102,12 @@ class Batch:
         if found:
             self.changes.setdefault(leaf, []).extend(found)
             self.changed_count += len(found)
-            self.stored_bytes += sum(change.stored[1] for change in found if change.stored)
+            self.stored_bytes += sum(change.stored.extent for change in found if change.stored)
+
+    @property
+    def relies_on_stored(self) -> bool:
+        """Whether it refers to blocks that were found in the store, and may vanish."""
+        return any(change.known for found in self.changes.values() for change in found)
 
     @property
     def full(self) -> bool:
@@ -122,8 +140,7 @@ class _Worker(threading.local):
     """What each worker thread keeps for itself."""
 
     def __init__(self, compression: Compression) -> None:
-        self.buffer = bytearray(BLOCK_SIZE)
-        self.view = memoryview(self.buffer)
+        self.buffer = memoryview(bytearray(BLOCK_SIZE))
         self.encoder = BlockEncoder(compression)
 
 
@@ -147,7 +164,7 @@ class Ingest:
         self._in_flight: deque[tuple[Batch, int, int, Future[list[ChangedBlock]]]] = deque()
         self._block_count = block_count(source.size_bytes)
         self._reported = 0
-        self.batch = Batch(0, session.borrow_segment(), pin_stored_blocks(context.locks))
+        self.batch = Batch(0, session.borrow_segment())
 
     def run(
         self,
@@ -194,21 +211,18 @@ class Ingest:
     ) -> Future[None]:
         """Give the full batch to the publisher and begin the next."""
         done = self.batch
-        segment = done.segment
-        done.last_of_segment = segment.full
-
-        def work() -> None:
-            publish(done)
-            self._claims.release(done.number)
-            done.pin.release()
-            if done.last_of_segment:
-                self._session.seal_segment(segment)
-
-        future = publisher.submit(work)
-        if done.last_of_segment:
-            segment = self._session.borrow_segment()
-        self.batch = Batch(done.number + 1, segment, pin_stored_blocks(self._context.locks))
+        done.last_of_segment = done.segment.full
+        future = publisher.submit(self._publish_one, done, publish)
+        segment = self._session.borrow_segment() if done.last_of_segment else done.segment
+        self.batch = Batch(done.number + 1, segment)
         return future
+
+    def _publish_one(self, batch: Batch, publish: Callable[[Batch], None]) -> None:
+        """Publish a batch and let go of what it needed (in the publisher's thread)."""
+        publish(batch)
+        self._claims.release(batch.number)
+        if batch.last_of_segment:
+            self._session.seal_segment(batch.segment)
 
     def _hand_out(
         self,
@@ -270,14 +284,10 @@ class Ingest:
     ) -> list[ChangedBlock]:
         """Read a run of blocks and return those that changed, stored (in a worker thread)."""
         worker, context = self._worker, self._context
-        zero, key, size = context.zero_hash, context.hash_key, self._source.size_bytes
+        zero, key = context.zero_hash, context.hash_key
         found = []
         for index, before in enumerate(expected, first):
-            offset = index * BLOCK_SIZE
-            length = min(BLOCK_SIZE, size - offset)
-            self._source.read_into(offset, worker.view[:length])
-            if length < BLOCK_SIZE:
-                worker.buffer[length:] = bytes(BLOCK_SIZE - length)
+            read_block(self._source, index, worker.buffer)
             block_hash = hash_block(worker.buffer, key)
             if block_hash == before:
                 continue
@@ -292,13 +302,9 @@ class Ingest:
         if not self._claims.claim(block_hash, batch.number):
             return ChangedBlock(index, block_hash)
         with self._context.catalog.read() as reader:
-            block_id = find_block(reader, 0, block_hash)
-            if block_id is not None:
-                return ChangedBlock(index, block_hash, known=get_block(reader, block_id))
-        codec, payload = self._worker.encoder.encode(self._worker.buffer)
-        place = batch.segment.writer.append(
-            RecordKind.BLOCK, payload, codec=codec, plain_size=BLOCK_SIZE, block_hash=block_hash
-        )
+            if find_block(reader, 0, block_hash) is not None:
+                return ChangedBlock(index, block_hash, known=True)
+        place = store_block(batch.segment, self._worker.encoder, self._worker.buffer, block_hash)
         return ChangedBlock(index, block_hash, stored=place)
 
     def _gather(self) -> None:
@@ -316,7 +322,29 @@ class Ingest:
             self._reported = position
 
 
-def pin_stored_blocks(locks: LockFile) -> Lock:
-    """Keep freed bytes from being given back until the lock is released; see `core.reclaim`."""
-    with locks.hold(Region.GATE, exclusive=False):
-        return locks.hold(Region.RECLAIM, exclusive=False)
+def read_block(source: BlockSource, index: int, buffer: memoryview) -> None:
+    """Read a whole block of a source; behind the end of the source are zeros.
+
+    Raises:
+        SourceError: As the source.
+    """
+    offset = index * BLOCK_SIZE
+    length = min(BLOCK_SIZE, source.size_bytes - offset)
+    source.read_into(offset, buffer[:length])
+    if length < BLOCK_SIZE:
+        buffer[length:] = bytes(BLOCK_SIZE - length)
+
+
+def store_block(
+    segment: OpenSegment, encoder: BlockEncoder, block: memoryview, block_hash: BlockHash
+) -> StoredPlace:
+    """Append a block's record to a segment.
+
+    Raises:
+        LimitExceededError, StoreError: As `SegmentWriter.append`.
+    """
+    codec, payload = encoder.encode(block)
+    offset, extent = segment.writer.append(
+        RecordKind.BLOCK, payload, codec=codec, plain_size=BLOCK_SIZE, block_hash=block_hash
+    )
+    return StoredPlace(segment.number, offset, extent)

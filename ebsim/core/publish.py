@@ -3,6 +3,11 @@
 The order of writes (docs/durability.md): block records are in the segment already; preparing
 appends the version and page records that describe them; a sync makes all of it durable; then one
 transaction publishes what refers to it.
+
+A block whose content was found in the store is not stored again. Should a deletion free it before
+the batch that refers to it is published, the transaction finds it missing and raises
+`BlocksVanishedError`; the maker then reads it from the source once more and stores it after all. So
+deleting never waits for a snapshot that is being made, nor the other way round.
 """
 
 from collections import Counter as Multiset
@@ -19,7 +24,6 @@ from ebsim.core.ingest import Batch, ChangedBlock
 from ebsim.core.sessions import OpenSegment
 from ebsim.core.space import SpaceChange
 from ebsim.core.version_table import put_versions
-from ebsim.errors import InternalError
 from ebsim.format.block_hash import BlockHash
 from ebsim.format.catalog_values import (
     ZERO_BLOCK,
@@ -38,6 +42,18 @@ from ebsim.format.meta_records import (
 )
 from ebsim.format.segment import RecordKind
 from ebsim.storage.catalog import CatalogWriter
+
+
+class BlocksVanishedError(Exception):
+    """Blocks that were found in the store are not there any more; nothing was committed.
+
+    Attributes:
+        hashes: Their hashes.
+    """
+
+    def __init__(self, hashes: set[BlockHash]) -> None:
+        super().__init__(hashes)
+        self.hashes = hashes
 
 
 @dataclass(slots=True)
@@ -114,16 +130,14 @@ def describe_pages(
     return records
 
 
-def publish_batch(
-    writer: CatalogWriter, space: SpaceChange, segment: OpenSegment, prepared: Prepared
-) -> None:
-    """Make a prepared batch part of the catalog; the segment is synced.
+def publish_batch(writer: CatalogWriter, space: SpaceChange, prepared: Prepared) -> None:
+    """Make a prepared batch part of the catalog; what it stored is synced.
 
     Raises:
-        InternalError: A block it refers to is nowhere.
+        BlocksVanishedError: A block it refers to was freed meanwhile.
     """
     if prepared.changes:
-        blocks = _resolve_blocks(writer, space, segment.number, prepared.changes)
+        blocks = _resolve_blocks(writer, space, prepared.changes)
         put_versions(writer, prepared.first_version, blocks)
     publish_pages(writer, space, prepared.first_page, prepared.pages, prepared.page_records)
     for first, record in prepared.version_records.items():
@@ -157,28 +171,31 @@ def _describe(segment: OpenSegment, prepared: Prepared) -> None:
     prepared.end = segment.writer.end
 
 
-def _resolve_blocks(
-    writer: CatalogWriter, space: SpaceChange, segment: int, changes: list[ChangedBlock]
-) -> Page:
+def _resolve_blocks(writer: CatalogWriter, space: SpaceChange, changes: list[ChangedBlock]) -> Page:
     """Return the block id of each change, adding and counting blocks as needed."""
     counts = Multiset(change.block_hash for change in changes if change.block_hash is not None)
-    found = {
-        change.block_hash: change
+    stored = {
+        change.block_hash: change.stored
         for change in changes
-        if change.block_hash is not None and (change.stored or change.known)
+        if change.block_hash is not None and change.stored is not None
     }
     ids: dict[BlockHash, int] = {}
     new: list[BlockRecord] = []
+    vanished: set[BlockHash] = set()
     for block_hash, count in counts.items():
         block_id = find_block(writer, 0, block_hash)
-        change = found.get(block_hash)
-        if block_id is None:
-            new.append(_new_block(space, segment, block_hash, count, change))
-            continue
-        ids[block_hash] = block_id
-        reference_block(writer, block_id, count)
-        if change is not None and change.stored:  # another process stored it meanwhile
-            space.discard(segment, *change.stored)
+        place = stored.get(block_hash)
+        if block_id is not None:
+            ids[block_hash] = block_id
+            reference_block(writer, block_id, count)
+            if place is not None:  # another snapshot stored it meanwhile
+                space.discard(place.segment, place.offset, place.extent)
+        elif place is not None:
+            new.append(BlockRecord(place.segment, place.offset, place.extent, count, block_hash))
+        else:
+            vanished.add(block_hash)
+    if vanished:
+        raise BlocksVanishedError(vanished)
     if new:
         first = add_blocks(writer, space, 0, new)
         ids.update((record.block_hash, first + at) for at, record in enumerate(new))
@@ -186,19 +203,3 @@ def _resolve_blocks(
         [ids[change.block_hash] if change.block_hash else ZERO_BLOCK for change in changes],
         dtype="<u8",
     )
-
-
-def _new_block(
-    space: SpaceChange,
-    segment: int,
-    block_hash: BlockHash,
-    count: int,
-    change: ChangedBlock | None,
-) -> BlockRecord:
-    if change is not None and change.stored:
-        return BlockRecord(segment, *change.stored, count, block_hash)
-    if change is not None and change.known:
-        known = change.known
-        space.rescue(known.segment, known.offset)
-        return BlockRecord(known.segment, known.offset, known.extent, count, block_hash)
-    raise InternalError(f"the block {block_hash.hex()} was neither stored nor found")

@@ -9,12 +9,9 @@ full disk and whatever the size of what was deleted:
        of blocks that nothing refers to any more into the table PUNCH.
     3. `_give_back` punches those out of their segments and clears them from PUNCH.
 
-A writer may meet, by content, a stored block that is in PUNCH or about to be: it saw it in the
-catalog before step 2 and did not store the bytes again. So writers hold the lock region RECLAIM
-shared from the look-up to the commit, and step 3 takes it exclusively: it waits until every such
-writer has committed, and each of those *rescues* such a block out of PUNCH as it commits. A writer
-that starts later does not find the block any more. The turnstile GATE keeps a stream of writers
-from delaying step 3 for ever. A writer holds the lock for one batch, about a second.
+Nobody waits for a reclaim or is waited for, but another reclaim: a block that is forgotten is not
+found by its hash any more, and a snapshot in the making that had found it before stores it again
+(`ebsim.core.publish`). Bytes are never reused, so that giving them back twice does no harm.
 
 If the process dies, the next one to open the store goes on where it stopped.
 """
@@ -77,12 +74,12 @@ def reclaim(context: StoreContext) -> None:
     Raises:
         StoreError, LimitExceededError: A write failed; the next reclaim goes on.
     """
-    with context.locks.hold(Region.RECOVERY):
+    with context.locks.hold(Region.RECLAIM):
         while context.catalog.update(_forget_some):
             pass
         while _give_back(context):
             pass
-    _drop_empty_segments(context)
+        _drop_empty_segments(context)
 
 
 def _forget_some(writer: CatalogWriter) -> bool:
@@ -105,30 +102,25 @@ def _forget_some(writer: CatalogWriter) -> bool:
 
 def _give_back(context: StoreContext) -> bool:
     """Punch some freed records out of their segments; return whether there were any."""
+    by_segment: dict[int, list[tuple[int, int]]] = {}
     with context.catalog.read() as reader:
-        if reader.count(Table.PUNCH) == 0:
-            return False
-    with (
-        context.locks.hold(Region.GATE),
-        context.locks.hold(Region.RECLAIM),
-    ):
-        by_segment: dict[int, list[tuple[int, int]]] = {}
-        with context.catalog.read() as reader:
-            for key, value in islice(reader.items(Table.PUNCH), PUNCHES_PER_STEP):
-                number, offset = parse_punch_key(key)
-                by_segment.setdefault(number, []).append((offset, int.from_bytes(value, "little")))
-            records = {number: _segment_or_none(reader, number) for number in by_segment}
+        for key, value in islice(reader.items(Table.PUNCH), PUNCHES_PER_STEP):
+            number, offset = parse_punch_key(key)
+            by_segment.setdefault(number, []).append((offset, int.from_bytes(value, "little")))
+        records = {number: _segment_or_none(reader, number) for number in by_segment}
+    if not by_segment:
+        return False
+    for number, ranges in by_segment.items():
+        record = records[number]
+        if record is not None:
+            context.segments.free(record.segment_id, ranges)
+
+    def clear(writer: CatalogWriter) -> None:
         for number, ranges in by_segment.items():
-            record = records[number]
-            if record is not None:
-                context.segments.free(record.segment_id, ranges)
+            for offset, _ in ranges:
+                writer.delete(Table.PUNCH, punch_key(number, offset))
 
-        def clear(writer: CatalogWriter) -> None:
-            for number, ranges in by_segment.items():
-                for offset, _ in ranges:
-                    writer.delete(Table.PUNCH, punch_key(number, offset))
-
-        context.catalog.update(clear)
+    context.catalog.update(clear)
     return True
 
 
@@ -141,25 +133,28 @@ def _segment_or_none(reader: CatalogReader, number: int) -> SegmentRecord | None
 
 def _drop_empty_segments(context: StoreContext) -> None:
     """Remove sealed segments in which nothing is live any more."""
+    with context.catalog.read() as reader:
+        if not _empty_segments(reader):
+            return
 
     def forget(writer: CatalogWriter) -> list[bytes]:
-        dropped = []
-        for key, value in list(writer.items(Table.SEGMENTS)):
-            record = SegmentRecord.decode(value)
-            if record.state is SegmentState.SEALED and record.live_bytes == 0:
-                prefix = punch_key(parse_number_key(key), 0)[:4]
-                if next(writer.items(Table.PUNCH, prefix=prefix), None) is None:
-                    writer.delete(Table.SEGMENTS, key)
-                    dropped.append(record.segment_id)
-        return dropped
+        empty = _empty_segments(writer)
+        for number, _ in empty:
+            writer.delete(Table.SEGMENTS, number_key(number))
+        return [segment_id for _, segment_id in empty]
 
-    with context.catalog.read() as reader:
-        empty = any(
-            record.state is SegmentState.SEALED and record.live_bytes == 0
-            for record in (SegmentRecord.decode(value) for _, value in reader.items(Table.SEGMENTS))
-        )
-    if not empty:
-        return
-    with context.locks.hold(Region.GATE), context.locks.hold(Region.RECLAIM):
-        for segment_id in context.catalog.update(forget):
-            context.segments.drop(segment_id)
+    for segment_id in context.catalog.update(forget):
+        context.segments.drop(segment_id)
+
+
+def _empty_segments(reader: CatalogReader) -> list[tuple[int, bytes]]:
+    """Return number and id of each sealed segment in which nothing is live or to be given back."""
+    found = []
+    for key, value in reader.items(Table.SEGMENTS):
+        record = SegmentRecord.decode(value)
+        if record.state is not SegmentState.SEALED or record.live_bytes:
+            continue
+        number = parse_number_key(key)
+        if next(reader.items(Table.PUNCH, prefix=punch_key(number, 0)[:4]), None) is None:
+            found.append((number, record.segment_id))
+    return found

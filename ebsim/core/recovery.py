@@ -28,13 +28,15 @@ def recover(context: StoreContext) -> None:
     """
     with context.catalog.read() as reader:
         sessions = [parse_number_key(key) for key, _ in reader.items(Table.SESSIONS)]
+    buried = False
     for number in sessions:
         lock = context.locks.try_hold(Region.SESSION + number)
         if lock is not None:
             with lock:
                 _bury(context, number)
+            buried = True
     with context.catalog.read() as reader:
-        wanted = reclaim_pending(reader)
+        wanted = buried or reclaim_pending(reader)
     if wanted:
         _finish_reclaim(context)
 
@@ -61,7 +63,7 @@ def _bury(context: StoreContext, number: int) -> None:
         for snapshot in list_snapshots(writer):
             if snapshot.state == SnapshotState.PENDING and snapshot.session == number:
                 reason = f"the process that was making it (pid {pid}) died"
-                abandon(context, writer, snapshot, reason)
+                abandon(context, writer, snapshot.snapshot_id, reason)
         mark_sealed(writer, [segment for segment, _ in segments])
         writer.delete(Table.SESSIONS, number.to_bytes(8, "big"))
 
@@ -73,7 +75,7 @@ def _finish_reclaim(context: StoreContext) -> None:
     """Go on with a reclaim that a dead process left; leave it to a live one that is at it."""
     from ebsim.core.reclaim import reclaim
 
-    lock = context.locks.try_hold(Region.RECOVERY)
+    lock = context.locks.try_hold(Region.RECLAIM)
     if lock is None:
         return
     lock.release()

@@ -143,10 +143,16 @@ class _Restore:
                 yield [wanted for _, _, wanted in found[first : first + RUN_BLOCKS]]
 
     def _write_run(self, run: Sequence[_Wanted]) -> tuple[int, int]:
+        written = 0
         for wanted in run:
             assert wanted.place is not None
             self._target.write(wanted.index * BLOCK_SIZE, self._loader.load(wanted.place))
-        return len(run) * BLOCK_SIZE, len(run) * BLOCK_SIZE
+            written += self._length(wanted)
+        return len(run) * BLOCK_SIZE, written
+
+    def _length(self, wanted: _Wanted) -> int:
+        """Return the bytes of a block that belong to the image: fewer in a partial last one."""
+        return min(BLOCK_SIZE, self._record.size_bytes - wanted.index * BLOCK_SIZE)
 
     def _empty_ranges(self) -> Iterator[tuple[int, int]]:
         """Yield byte ranges of the image that hold no data, ascending."""
@@ -182,10 +188,10 @@ class _Restore:
                 continue
             offset = wanted.index * BLOCK_SIZE
             if place is None:
-                self._target.zero(offset, min(BLOCK_SIZE, self._record.size_bytes - offset))
+                self._target.zero(offset, self._length(wanted))
             else:
                 self._target.write(offset, self._loader.load(place))
-            written += BLOCK_SIZE
+            written += self._length(wanted)
         return len(run) * BLOCK_SIZE, written
 
     def _hash_target(self, index: int) -> bytes:

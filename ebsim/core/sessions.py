@@ -59,6 +59,7 @@ class Session:
         self._context = context
         self._lock = lock
         self._idle: list[OpenSegment] = []
+        self._open: dict[int, OpenSegment] = {}
         self._mutex = threading.Lock()
         self.number = number
 
@@ -103,7 +104,15 @@ class Session:
             hash_key=self._context.hash_key,
             created_us=self._context.clock.now_us(),
         )
-        return OpenSegment(number, self._context.segments.create(header))
+        try:
+            segment = OpenSegment(number, self._context.segments.create(header))
+        except EbsimError:
+            key = number_key(number)
+            self._context.catalog.update(lambda writer: writer.delete(Table.SEGMENTS, key))
+            raise
+        with self._mutex:
+            self._open[number] = segment
+        return segment
 
     def return_segment(self, segment: OpenSegment) -> None:
         """Take a segment back after everything appended to it was published."""
@@ -116,6 +125,8 @@ class Session:
 
     def seal_segment(self, segment: OpenSegment) -> None:
         """Close a segment for ever, cut off behind what was published."""
+        with self._mutex:
+            self._open.pop(segment.number, None)
         segment.writer.close(segment.published_end)
         self._context.catalog.update(lambda writer: mark_sealed(writer, [segment.number]))
 
@@ -123,14 +134,14 @@ class Session:
         """Seal what is open and leave. After a failed write the next opener does it instead."""
         try:
             if not self._context.poison:
-                for segment in self._idle:
+                for segment in self._open.values():
                     segment.writer.close(segment.published_end)
                 self._context.catalog.update(self._leave)
         finally:
             self._lock.release()
 
     def _leave(self, writer: CatalogWriter) -> None:
-        mark_sealed(writer, [segment.number for segment in self._idle])
+        mark_sealed(writer, list(self._open))
         writer.delete(Table.SESSIONS, number_key(self.number))
 
 
@@ -148,13 +159,7 @@ def current_session(context: StoreContext) -> Session:
 
 
 def mark_sealed(writer: CatalogWriter, numbers: list[int]) -> None:
-    """Record that segments will never be appended to again; forget those that hold nothing."""
+    """Record that segments will never be appended to again."""
     for number in numbers:
         record = replace(get_segment(writer, number), state=SegmentState.SEALED)
         writer.put(Table.SEGMENTS, number_key(number), record.encode())
-
-
-def poison_on_failure(context: StoreContext, error: EbsimError) -> None:
-    """Close the handle for writing after an error that leaves its state in doubt."""
-    if not context.poison:
-        context.poison = str(error)

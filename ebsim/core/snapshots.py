@@ -6,7 +6,7 @@ from ebsim.config import SnapshotOptions
 from ebsim.errors import ConflictError, ErrorCode, InvalidInputError, NotFoundError
 from ebsim.format.catalog_values import Table, number_key
 from ebsim.format.records import SnapshotRecord, decode_snapshot, encode_snapshot
-from ebsim.ids import SnapshotId, VolumeId
+from ebsim.ids import SnapshotId, VolumeId, parse_snapshot_id, parse_volume_id
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
@@ -67,9 +67,9 @@ def newest_of_volume(reader: CatalogReader, volume_id: VolumeId) -> SnapshotReco
 
 
 def list_snapshots(reader: CatalogReader) -> list[SnapshotRecord]:
-    """Return all snapshots, by the time their point in time was fixed."""
+    """Return all snapshots in the order of completion; those not completed, of their beginning."""
     records = [decode_snapshot(value) for _, value in reader.items(Table.SNAPSHOTS)]
-    return sorted(records, key=lambda record: (record.start_us, record.node, record.snapshot_id))
+    return sorted(records, key=lambda record: record.node or record.begun)
 
 
 def check_options(options: SnapshotOptions) -> None:
@@ -85,6 +85,10 @@ def check_options(options: SnapshotOptions) -> None:
             f"at most {DESCRIPTION_LENGTH_MAX} are allowed."
         )
     check_tags(options.tags)
+    if options.volume_id is not None:
+        parse_volume_id(options.volume_id)
+    if options.parent is not None:
+        parse_snapshot_id(options.parent)
     if options.parent is not None and options.volume_id is not None:
         raise InvalidInputError(
             "A parent starts a new volume, so it cannot be given together with a volume.",

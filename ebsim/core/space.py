@@ -54,10 +54,6 @@ class SpaceChange:
         self.freed_bytes += extent
         self._writer.put(Table.PUNCH, punch_key(segment, offset), extent.to_bytes(8, "little"))
 
-    def rescue(self, segment: int, offset: int) -> None:
-        """Keep a record that was about to be given back (`ebsim.core.reclaim`)."""
-        self._writer.delete(Table.PUNCH, punch_key(segment, offset))
-
     def save(self) -> None:
         """Write the changed live bytes."""
         for number, change in self._live.items():

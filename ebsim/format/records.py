@@ -51,6 +51,7 @@ class SnapshotRecord:
         state: A `SnapshotState` value.
         state_message: Why it is in `error`.
         session: The number of the writing session, while pending.
+        begun: When it began, as a number of the same count as `node`.
         start_us: When its point in time was fixed.
         completion_us: When it ended.
         description: Free text.
@@ -77,6 +78,7 @@ class SnapshotRecord:
     state: str
     state_message: str = ""
     session: int = 0
+    begun: int
     start_us: int
     completion_us: int | None = None
     description: str = ""

@@ -83,7 +83,7 @@ def held_frozen(mount_point: Path, store_path: Path) -> Iterator[None]:
     mount_fd = _open_mount_point(mount_point)
     try:
         _refuse_own_file_system(mount_fd, mount_point, store_path)
-        guard = _start_guard(mount_fd)
+        guard = _start_guard(mount_fd, mount_point)
         try:
             _freeze(guard, mount_point)
             yield
@@ -266,7 +266,7 @@ def _cannot_look(mount_point: Path, error: OSError) -> NoReturn:
     ) from error
 
 
-def _start_guard(mount_fd: int) -> "subprocess.Popen[bytes]":
+def _start_guard(mount_fd: int, mount_point: Path) -> "subprocess.Popen[bytes]":
     """Start the guard, and return when it is ready.
 
     Raises:
@@ -289,7 +289,8 @@ def _start_guard(mount_fd: int) -> "subprocess.Popen[bytes]":
         )
     except OSError as error:
         raise SourceError(
-            f"The process that guards the freeze could not be started: {error.strerror}.",
+            f"Cannot freeze {mount_point}: the process that guards the freeze could not be "
+            f"started: {error.strerror}.",
             ErrorCode.FREEZE_FAILED,
         ) from error
     try:
@@ -300,8 +301,8 @@ def _start_guard(mount_fd: int) -> "subprocess.Popen[bytes]":
     if not is_ready:
         _end(guard)
         raise SourceError(
-            "The process that guards the freeze ended before it was ready; nothing was frozen. "
-            "Try again.",
+            f"Cannot freeze {mount_point}: the process that guards the freeze ended before it was "
+            "ready. Try again.",
             ErrorCode.FREEZE_FAILED,
         )
     return guard

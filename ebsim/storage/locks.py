@@ -5,12 +5,9 @@ file descriptions (`F_OFD_SETLK`): each `Lock` has a descriptor of its own, so t
 process exclude each other as two processes do. There is nothing to clean up after SIGKILL.
 
 Regions:
-    GATE       A turnstile: whoever wants RECLAIM for itself closes it, so that the stream of
-               writers cannot keep it waiting for ever.
-    RECLAIM    Shared while a writer may rely on a stored block that it has not yet referred to;
-               exclusive while freed bytes are given back. See `ebsim.core.reclaim`.
+    RECLAIM    Exclusive while freed bytes are given back, and while a store is made.
     SESSION    One for each writing session: free means that its process is dead.
-    VOLUME     One for each volume of a source: exclusive while a snapshot of it is made.
+    VOLUME     Many, by hash of a volume's id: exclusive while a snapshot of a source is made.
 """
 
 import errno
@@ -29,9 +26,7 @@ _FLOCK = struct.Struct("hhqqi4x")
 class Region(IntEnum):
     """Where a family of locks begins in the lock file."""
 
-    GATE = 0
-    RECLAIM = 1
-    RECOVERY = 2
+    RECLAIM = 0
     SESSION = 1 << 40
     VOLUME = 1 << 41
 

@@ -42,7 +42,7 @@ def create_store(folder: Path, files: Files, entropy: Entropy) -> None:
     """
     try:
         files.make_directory(folder)
-        with LockFile(folder / LOCK_NAME).hold(Region.RECOVERY):
+        with LockFile(folder / LOCK_NAME).hold(Region.RECLAIM):
             _create_in(folder, files, entropy)
     except (FileExistsError, NotADirectoryError) as error:
         raise InvalidInputError(f"{folder} is not a folder") from error

@@ -17,6 +17,7 @@ Bytes at or behind `size_bytes` are never written, and read as zeros.
 """
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -47,6 +48,10 @@ _ZEROS = memoryview(bytes(256 * KIB))
 
 _CANNOT_ZERO = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
 """How files and devices answer to a fallocate mode that they lack."""
+
+
+_BLKROGET = 0x125E
+"""The request of <linux/fs.h> that asks whether a block device is read-only."""
 
 
 class RestoreTarget(Protocol):
@@ -412,6 +417,7 @@ class DeviceTarget(_OpenTarget):
         super().__init__(fd, path, size_bytes)
         try:
             _ensure_kind(path, os.fstat(fd).st_mode, stat.S_IFBLK)
+            _ensure_writable(fd, path)
             self._ensure_fits(os.lseek(fd, 0, os.SEEK_END))
         except BaseException:
             self._close()
@@ -524,6 +530,12 @@ def _ensure_kind(path: str, mode: int, kind: int) -> None:
     """Raise if the path came to name something else since it was looked at."""
     if stat.S_IFMT(mode) != kind:
         raise _unsupported(path, mode)
+
+
+def _ensure_writable(fd: int, path: str) -> None:
+    """Raise if a device is read-only, which opening it for writing does not tell."""
+    if any(fcntl.ioctl(fd, _BLKROGET, bytes(4))):
+        raise _failure(OSError(errno.EROFS, "it is read-only"), f"Opening {path} for writing")
 
 
 def _mode_of(path: str) -> int | None:
