@@ -93,18 +93,21 @@ def plan_deletion(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> 
         NotFoundError: A snapshot does not exist.
         ConflictError: A snapshot is pending.
     """
-    if len(set(snapshot_ids)) != len(snapshot_ids):
-        raise InvalidInputError("A snapshot is named twice.")
+    _ensure_deletable(reader, snapshot_ids)
     plan = DeletePlan(Lineage(reader))
     estimate = ReleaseEstimate(reader)
     for snapshot_id in snapshot_ids:
         record = plan.records.pop(snapshot_id, None) or get_snapshot(reader, snapshot_id)
-        if record.state == SnapshotState.PENDING:
-            raise ConflictError(
-                f"The snapshot '{snapshot_id}' is pending: wait for it to complete."
-            )
         plan.steps.append(_plan_step(reader, plan, estimate, record))
     return plan
+
+
+def _ensure_deletable(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> None:
+    if len(set(snapshot_ids)) != len(snapshot_ids):
+        raise InvalidInputError("A snapshot is named twice.")
+    for snapshot_id in snapshot_ids:
+        if get_snapshot(reader, snapshot_id).state == SnapshotState.PENDING:
+            raise ConflictError(f"The snapshot '{snapshot_id}' is pending: wait until it is not.")
 
 
 def delete_snapshots(
@@ -123,7 +126,7 @@ def delete_snapshots(
             steps = plan_deletion(reader, snapshot_ids).steps
         return DeleteReport(deleted=tuple(step.report() for step in steps), dry_run=True)
     with context.catalog.read() as reader:
-        plan_deletion(reader, snapshot_ids)  # refuse before anything is written
+        _ensure_deletable(reader, snapshot_ids)  # refuse before anything is written
     with context.reserve.released_if_low():
         session = current_session(context)
         segment = session.borrow_segment()

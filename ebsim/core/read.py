@@ -52,8 +52,8 @@ class BlockLoader:
         self._context = context
         self._local = _Local()
 
-    def load(self, place: BlockPlace) -> bytes | memoryview:
-        """Return the plain bytes of a stored block.
+    def load(self, place: BlockPlace) -> memoryview:
+        """Return the plain bytes of a stored block, valid until this thread loads the next.
 
         The stored checksum is compared before the decompressor sees a byte, the length after it,
         and the block hash last, so that wrong bytes are never returned.
