@@ -19,7 +19,10 @@ from ebsim.storage.catalog import CatalogReader, CatalogWriter
 def find_block(reader: CatalogReader, domain: int, block_hash: BlockHash) -> int | None:
     """Return the id of the stored block with this content, or None."""
     value = reader.get(Table.HASHES, hash_key(domain, block_hash))
-    return None if value is None else parse_number_key(value)
+    if value is None:
+        return None
+    block_id = parse_number_key(value)
+    return block_id if get_block(reader, block_id).block_hash == block_hash else None
 
 
 def get_block(reader: CatalogReader, block_id: int) -> BlockRecord:

@@ -49,7 +49,7 @@ def decode_store_header(data: bytes) -> StoreHeader:
     """
     fields = decode_json(data)
     if fields.get("magic") != STORE_MAGIC:
-        raise FormatVersionError("store.json is not that of an ebsim store")
+        raise FormatVersionError("it is not that of an ebsim store")
     if fields.get("format_version") != FORMAT_VERSION:
         raise FormatVersionError(
             f"the store has format version {fields.get('format_version')}; "
@@ -57,10 +57,10 @@ def decode_store_header(data: bytes) -> StoreHeader:
         )
     checksum = fields.pop("checksum", None)
     if checksum != stored_checksum((encode_json(fields),)).hex():
-        raise CorruptionError("store.json: the checksum is wrong", ErrorCode.CORRUPT_CATALOG)
+        raise CorruptionError("the checksum is wrong", ErrorCode.CORRUPT_CATALOG)
     if fields["block_size"] != BLOCK_SIZE:
         raise FormatVersionError(f"the store has blocks of {fields['block_size']} bytes")
     store_id, hash_key = bytes.fromhex(fields["store_id"]), bytes.fromhex(fields["hash_key"])
     if len(store_id) != STORE_ID_SIZE or len(hash_key) != HASH_KEY_SIZE:
-        raise CorruptionError("store.json: an id of a wrong length", ErrorCode.CORRUPT_CATALOG)
+        raise CorruptionError("an id of a wrong length", ErrorCode.CORRUPT_CATALOG)
     return StoreHeader(store_id=store_id, hash_key=hash_key)

@@ -5,8 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ebsim.entropy import Entropy
-from ebsim.errors import ConflictError, ErrorCode, InvalidInputError, NotFoundError, StoreError
+from ebsim.errors import (
+    ConflictError,
+    CorruptionError,
+    ErrorCode,
+    FormatVersionError,
+    InvalidInputError,
+    NotFoundError,
+    StoreError,
+)
 from ebsim.format.block_hash import HASH_KEY_SIZE
+from ebsim.format.catalog_values import Table
 from ebsim.format.segment import STORE_ID_SIZE
 from ebsim.format.store_header import StoreHeader, decode_store_header, encode_store_header
 from ebsim.storage.catalog import Catalog
@@ -19,6 +28,8 @@ from ebsim.storage.segments import LocalSegmentStore, SegmentStore
 HEADER_NAME = "store.json"
 LOCK_NAME = "lock"
 HEADER_SIZE_MAX = 65536
+_STORE_KEY = b"store"
+"""Under which the catalog names the store it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,7 @@ def create_store(folder: Path, files: Files, entropy: Entropy) -> None:
     """
     try:
         files.make_directory(folder)
+        _ensure_no_store(folder, files)
         with LockFile(folder / LOCK_NAME).hold(Region.RECLAIM):
             _create_in(folder, files, entropy)
     except (FileExistsError, NotADirectoryError) as error:
@@ -52,6 +64,21 @@ def create_store(folder: Path, files: Files, entropy: Entropy) -> None:
 
 def _create_in(folder: Path, files: Files, entropy: Entropy) -> None:
     """Make the store, while holding the lock that keeps another process from doing so."""
+    _ensure_no_store(folder, files)
+    files.make_directory(folder / "segments")
+    files.make_directory(folder / "catalog")
+    header = StoreHeader(
+        store_id=entropy.token_bytes(STORE_ID_SIZE), hash_key=entropy.token_bytes(HASH_KEY_SIZE)
+    )
+    catalog = LmdbCatalog(folder / "catalog")
+    try:
+        catalog.update(lambda writer: writer.put(Table.META, _STORE_KEY, header.store_id))
+    finally:
+        catalog.close()
+    _write_header(folder, files, header)
+
+
+def _ensure_no_store(folder: Path, files: Files) -> None:
     present = set(files.list(folder))
     if HEADER_NAME in present:
         raise ConflictError(f"{folder} holds a store already", ErrorCode.STORE_EXISTS)
@@ -59,9 +86,6 @@ def _create_in(folder: Path, files: Files, entropy: Entropy) -> None:
         raise InvalidInputError(
             f"{folder} is not empty (it holds {min(foreign)}): a store needs a folder of its own"
         )
-    files.make_directory(folder / "segments")
-    files.make_directory(folder / "catalog")
-    _write_header(folder, files, entropy)
 
 
 def open_store(folder: Path, files: Files, entropy: Entropy, *, create: bool) -> StoreParts:
@@ -89,31 +113,50 @@ def open_store(folder: Path, files: Files, entropy: Entropy, *, create: bool) ->
         raise StoreError(f"cannot open the store {folder}: {error.strerror}") from error
     reserve = Reserve(folder / "reserve", files)
     try:
+        catalog = _open_catalog(folder, files, header)
         reserve.fill()
         locks = LockFile(folder / LOCK_NAME)
-        return StoreParts(
-            header,
-            LmdbCatalog(folder / "catalog"),
-            LocalSegmentStore(folder / "segments", files),
-            locks,
-            reserve,
-        )
+        segments = LocalSegmentStore(folder / "segments", files)
+        return StoreParts(header, catalog, segments, locks, reserve)
     except OSError as error:
         raise StoreError(f"cannot open the store {folder}: {error.strerror}") from error
+
+
+def _open_catalog(folder: Path, files: Files, header: StoreHeader) -> Catalog:
+    """Open the catalog, which must be there and this store's: an empty one would lose everything.
+
+    Raises:
+        CorruptionError: It is missing, or another store's.
+        StoreError: It cannot be opened.
+    """
+    path = folder / "catalog"
+    with suppress(FileNotFoundError):
+        if "data.mdb" in files.list(path):
+            catalog = LmdbCatalog(path)
+            with catalog.read() as reader:
+                if reader.get(Table.META, _STORE_KEY) == header.store_id:
+                    return catalog
+            catalog.close()
+    raise CorruptionError(
+        f"the catalog {path} is missing or not this store's; the segments beside it still hold "
+        "every block: put the catalog back, and change nothing until then",
+        ErrorCode.CORRUPT_CATALOG,
+    )
 
 
 def _read_header(folder: Path, files: Files) -> StoreHeader:
     file = files.open(folder / HEADER_NAME)
     try:
         return decode_store_header(file.read_at(0, HEADER_SIZE_MAX))
+    except CorruptionError as error:
+        raise CorruptionError(f"{folder / HEADER_NAME}: {error}", error.code) from None
+    except FormatVersionError as error:
+        raise FormatVersionError(f"{folder / HEADER_NAME}: {error}") from None
     finally:
         file.close()
 
 
-def _write_header(folder: Path, files: Files, entropy: Entropy) -> None:
-    header = StoreHeader(
-        store_id=entropy.token_bytes(STORE_ID_SIZE), hash_key=entropy.token_bytes(HASH_KEY_SIZE)
-    )
+def _write_header(folder: Path, files: Files, header: StoreHeader) -> None:
     temporary = folder / f".{HEADER_NAME}"
     with suppress(FileNotFoundError):
         files.remove(temporary)

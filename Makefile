@@ -1,0 +1,42 @@
+# Everything a developer does, by name. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help venv demo test quick check bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: .venv/made  ## make .venv with the pinned requirements and ebsim itself
+
+.venv/made: requirements.txt requirements-dev.txt pyproject.toml .ci/venv
+	@echo "making .venv"
+	@PYTHON="$(PYTHON)" .ci/venv
+
+demo: venv  ## run the main job on real input, and the example of the EBS documentation
+	@.ci/packages mke2fs=e2fsprogs
+	@$(BIN)/ebsim demo
+
+test: venv  ## run every test
+	@$(BIN)/python -m pytest
+
+quick: venv  ## run the tests that take no more than a second each
+	@$(BIN)/python -m pytest -m "not slow"
+
+check: venv  ## check format, lint, types and layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: venv  ## run ebsim beside its peers and print the table
+	@$(BIN)/python -m benchmarks
+
+clean:  ## remove .venv, caches and what a build leaves
+	rm -rf .venv build dist *.egg-info .coverage .hypothesis .import_linter_cache .mypy_cache \
+	  .pytest_cache .ruff_cache
+	find ebsim tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

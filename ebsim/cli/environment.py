@@ -1,0 +1,46 @@
+"""The environment of the process, read here and nowhere else."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+STORE_VARIABLE = "EBSIM_STORE"
+DEBUG_VARIABLE = "EBSIM_DEBUG"
+DATA_HOME_VARIABLE = "XDG_DATA_HOME"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the environment says.
+
+    Attributes:
+        store: The store to use where `--store` is not given; None if no place for it is known.
+        debug: Whether an internal error shows its traceback.
+    """
+
+    store: Path | None
+    debug: bool = False
+
+
+def read_environment() -> Environment:
+    """Return what the environment of this process says."""
+    return parse_environment(os.environ)
+
+
+def parse_environment(variables: Mapping[str, str]) -> Environment:
+    """Return what these variables say. An empty variable is as good as none."""
+    named = variables.get(STORE_VARIABLE)
+    return Environment(
+        store=Path(named) if named else _default_store(variables),
+        debug=variables.get(DEBUG_VARIABLE, "") not in ("", "0"),
+    )
+
+
+def _default_store(variables: Mapping[str, str]) -> Path | None:
+    """Return `ebsim` in the user's data directory, as the XDG base directory rules have it."""
+    data_home = Path(variables.get(DATA_HOME_VARIABLE, ""))
+    if data_home.is_absolute():  # the rules: a relative path is invalid and ignored
+        return data_home / "ebsim"
+    home = Path(variables.get("HOME") or os.path.expanduser("~"))
+    return home / ".local" / "share" / "ebsim" if home.is_absolute() else None

@@ -1,0 +1,81 @@
+"""What all commands share: the store that was named, and how to answer."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ebsim.cli.environment import STORE_VARIABLE, Environment
+from ebsim.cli.output import Json, print_document, print_text
+from ebsim.cli.stores import Stores
+from ebsim.errors import ErrorCode, NotFoundError
+
+if TYPE_CHECKING:
+    from ebsim.cli.progress_bar import ProgressBar
+    from ebsim.engine import Store
+
+Result = TypeVar("Result")
+
+
+class Invocation:
+    """One run of the `ebsim` command; click hands it to every command as its object.
+
+    Attributes:
+        json: Whether `--json` was given, anywhere on the command line.
+        store: The folder given with `--store`, if any; the innermost one counts.
+    """
+
+    def __init__(self, environment: Environment, stores: Stores) -> None:
+        self._environment = environment
+        self._stores = stores
+        self.json = False
+        self.store: Path | None = None
+
+    @property
+    def store_path(self) -> Path:
+        """The store to use: `--store`, else the environment's.
+
+        Raises:
+            NotFoundError: Neither names one, and there is no home folder to put one in.
+        """
+        path = self.store or self._environment.store
+        if path is None:
+            raise NotFoundError(
+                f"No store was named: use --store DIR or set {STORE_VARIABLE}.",
+                ErrorCode.STORE_NOT_FOUND,
+            )
+        return path
+
+    def create_store(self) -> "Store":
+        """Make the store.
+
+        Raises:
+            ConflictError: There is a store already.
+            InvalidInputError: The folder holds something else.
+        """
+        return self._stores.create(self.store_path)
+
+    def open_store(self, *, create: bool = False) -> "Store":
+        """Open the store; with `create`, make it where there is none.
+
+        Raises:
+            NotFoundError: There is no store, and `create` was not asked for.
+        """
+        return self._stores.open(self.store_path, create=create)
+
+    def progress(self) -> "ProgressBar":
+        """Return a progress bar on standard error, to be used as a context manager."""
+        from ebsim.cli.progress_bar import ProgressBar
+
+        return ProgressBar()
+
+    def answer(
+        self,
+        result: Result,
+        document: Callable[[Result], Json],
+        text: Callable[[Result], str],
+    ) -> None:
+        """Print a result: as its JSON document with `--json`, else as text for people."""
+        if self.json:
+            print_document(document(result))
+        else:
+            print_text(text(result))

@@ -1,0 +1,44 @@
+"""How commands reach a store. The engine is imported when it is needed, not before."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ebsim.engine import Store
+
+
+class Stores(Protocol):
+    """Where stores come from; a test puts its own in."""
+
+    def create(self, path: Path) -> "Store":
+        """Make a store in a folder that is missing or empty."""
+        ...
+
+    def open(self, path: Path, *, create: bool = False) -> "Store":
+        """Open the store in a folder; with `create`, make it where there is none."""
+        ...
+
+
+class EngineStores:
+    """Real stores on disk."""
+
+    def create(self, path: Path) -> "Store":
+        """Make a store in a folder that is missing or empty.
+
+        Raises:
+            ConflictError: There is a store already.
+            InvalidInputError: The folder holds something else.
+        """
+        from ebsim.engine import Store
+
+        return Store.create(path)
+
+    def open(self, path: Path, *, create: bool = False) -> "Store":
+        """Open the store in a folder; with `create`, make it where there is none.
+
+        Raises:
+            NotFoundError: There is no store, and `create` was not asked for.
+        """
+        from ebsim.engine import Store
+
+        return Store.open(path, create=create)

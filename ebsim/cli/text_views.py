@@ -1,0 +1,264 @@
+"""From the engine's records to text for people.
+
+One pure function for each type, as in `json_views`. Each size says whether it is charged or stored,
+in the word beside it or in the heading of its column.
+"""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from ebsim.cli.output import printable
+from ebsim.clock import format_time
+from ebsim.results import (
+    ChangedBlocks,
+    ChargeEvent,
+    CheckReport,
+    DeletedSnapshot,
+    DeleteReport,
+    Finding,
+    RestoreReport,
+    Snapshot,
+    SnapshotState,
+    StoreStats,
+)
+from ebsim.units import BLOCK_SIZE, format_size
+
+REMARK_WIDTH = 48
+"""Characters of a description in `snapshot list`; `snapshot show` has all of it."""
+
+
+def store_made(path: str, store_id: str) -> str:
+    """Return the text of `init`."""
+    return f"Made an empty store in {printable(path)} (store id {store_id})."
+
+
+def created(record: Snapshot, totals: StoreStats) -> str:
+    """Return the text of `snapshot create`: the snapshot, and what the store holds now."""
+    kind = f"incremental on {record.parent_id}" if record.parent_id else "full"
+    return (
+        f"Created {record.snapshot_id} of {printable(record.source)}: {kind}.\n"
+        f"  charged    {format_size(record.charged_size_bytes)} for the blocks it added\n"
+        f"  full size  {format_size(record.full_size_bytes)} of blocks written,"
+        f" in a source of {format_size(record.size_bytes)}\n"
+        f"  volume     {record.volume_id}\n"
+        f"{store_totals(totals)}"
+    )
+
+
+def store_totals(record: StoreStats) -> str:
+    """Return one line with both sizes of a store."""
+    return (
+        f"The store: {_count(record.snapshots, 'snapshot')},"
+        f" charged {format_size(record.charged_size_bytes)},"
+        f" stored {format_size(record.stored_size_bytes)}."
+    )
+
+
+def snapshot(record: Snapshot) -> str:
+    """Return the text of `snapshot show`."""
+    completion = record.completion_time_us
+    rows = [
+        ("Snapshot", record.snapshot_id),
+        ("State", _state(record)),
+        ("Reason", printable(record.state_message)),
+        ("Started", format_time(record.start_time_us)),
+        ("Completed", "" if completion is None else format_time(completion)),
+        ("Volume", record.volume_id),
+        ("Source", printable(record.source)),
+        ("Parent", record.parent_id or "none: it was full when it was made"),
+        ("Description", printable(record.description)),
+        *(("Tag", f"{printable(key)}={printable(value)}") for key, value in record.tags.items()),
+        ("Size", f"{_exact(record.size_bytes)}, the exact size of the source"),
+        ("Full size", f"{_blocks(record.full_size_bytes)} written, its own and its ancestors'"),
+        ("Added", f"{_blocks(record.incremental_size_bytes)} when it was made"),
+        ("Charged", f"{_blocks(record.charged_size_bytes)} now"),
+        ("Stored", "shared between snapshots: see 'ebsim stats'"),
+    ]
+    return _pairs(rows)
+
+
+def snapshots(records: Sequence[Snapshot]) -> str:
+    """Return the table of `snapshot list`."""
+    if not records:
+        return "No snapshots."
+    header = ("SNAPSHOT", "STATE", "STARTED (UTC)", "VOLUME", "SIZE", "FULL", "CHARGED", "NAME")
+    rows = [
+        (
+            record.snapshot_id,
+            _state(record),
+            format_time(record.start_time_us)[:19].replace("T", " "),
+            record.volume_id,
+            format_size(record.size_bytes),
+            format_size(record.full_size_bytes),
+            format_size(record.charged_size_bytes),
+            _remark(record),
+        )
+        for record in records
+    ]
+    return _table([header, *rows], right={4, 5, 6})
+
+
+def listing(records: Sequence[Snapshot], totals: StoreStats) -> str:
+    """Return the text of `snapshot list`: the table, and both sizes of the store."""
+    return f"{snapshots(records)}\n{store_totals(totals)}"
+
+
+def changed_blocks(record: ChangedBlocks) -> str:
+    """Return the text of `snapshot diff`."""
+    if not record.ranges:
+        return "No blocks differ."
+    rows = [_changed_range(start, end) for start, end in record.ranges]
+    table = _table([("FIRST BLOCK", "END", "BYTE OFFSET", "SIZE"), *rows], right={0, 1, 2, 3})
+    size = format_size(record.block_count * BLOCK_SIZE)
+    return f"{table}\n{_count(record.block_count, 'block')} differ: {size} before compression."
+
+
+def _changed_range(start: int, end: int) -> tuple[str, ...]:
+    size = format_size((end - start) * BLOCK_SIZE)
+    return (f"{start:,}", f"{end:,}", f"{start * BLOCK_SIZE:,}", size)
+
+
+def deletion(report: DeleteReport) -> str:
+    """Return the text of `snapshot delete`: what was freed, what moved and where."""
+    lines = [line for record in report.deleted for line in _deleted_snapshot(record, report)]
+    if len(report.deleted) > 1:
+        freed = format_size(sum(record.freed_size_bytes for record in report.deleted))
+        reclaimed = format_size(sum(record.reclaimed_bytes for record in report.deleted))
+        lines.append(f"Together: {freed} charged, {reclaimed} stored.")
+    return "\n".join(lines)
+
+
+def _deleted_snapshot(record: DeletedSnapshot, report: DeleteReport) -> list[str]:
+    freed, reclaimed = format_size(record.freed_size_bytes), format_size(record.reclaimed_bytes)
+    if report.dry_run:
+        head, verb = "Would delete", "would move"
+        does = f"would free {freed} charged and reclaim {reclaimed} stored"
+    else:
+        head, verb = "Deleted", "moved"
+        does = f"freed {freed} charged and reclaimed {reclaimed} stored"
+    lines = [f"{head} {record.snapshot_id}: {does}."]
+    for moved in record.moved_to:
+        size = format_size(moved.size_bytes)
+        lines.append(f"  {verb} {size} charged to {moved.snapshot_id}, which needs the blocks")
+    return lines
+
+
+def history(events: Sequence[ChargeEvent]) -> str:
+    """Return the text of `snapshot history`: what it was charged, and why that changed."""
+    if not events:
+        return "No charge was ever made."
+    rows = [
+        (
+            format_time(event.time_us),
+            event.cause.value,
+            f"{event.blocks:+,}",
+            format_size(event.blocks * BLOCK_SIZE),
+            event.other_id or "",
+        )
+        for event in events
+    ]
+    table = _table([("TIME", "EVENT", "BLOCKS", "CHARGED", "OTHER SNAPSHOT"), *rows], right={2, 3})
+    now = _blocks(sum(event.blocks for event in events) * BLOCK_SIZE)
+    return f"{table}\nCharged now: {now}."
+
+
+def restoration(report: RestoreReport) -> str:
+    """Return the text of `restore`."""
+    rest = "the rest was equal already" if report.in_place else "the rest is holes"
+    if report.written_bytes >= report.size_bytes:
+        written = "all of it was written"
+    else:
+        written = f"{format_size(report.written_bytes)} of it was written, {rest}"
+    return (
+        f"Restored {report.snapshot_id} to {printable(report.target)}:"
+        f" {_exact(report.size_bytes)}; {written}."
+    )
+
+
+def check(report: CheckReport) -> str:
+    """Return the text of `check`."""
+    snapshots, blocks = _count(report.snapshots, "snapshot"), _count(report.blocks, "block")
+    depth = (
+        f"every stored byte read and proved ({format_size(report.read_bytes)})."
+        if report.level == "data"
+        else "structure checked; --data also reads and proves every stored byte."
+    )
+    lines = [f"{snapshots} and {blocks} stored: {depth}"]
+    if report.orphan_bytes:
+        orphans = format_size(report.orphan_bytes)
+        lines.append(f"{orphans} stored belong to nothing, which is harmless.")
+    if report.healthy:
+        return "\n".join([*lines, "Healthy."])
+    for finding in report.findings:
+        lines += _finding(finding)
+    return "\n".join([*lines, f"Damaged: {_count(len(report.findings), 'finding')}."])
+
+
+def _finding(finding: Finding) -> list[str]:
+    hits = zip(finding.snapshots, finding.ranges, strict=True)
+    return [
+        f"{finding.kind}: {printable(finding.message)}",
+        *(
+            f"  hits {snapshot_id}, bytes {start:,} to {end:,}"
+            for snapshot_id, (start, end) in hits
+        ),
+    ]
+
+
+def stats(record: StoreStats) -> str:
+    """Return the text of `stats`."""
+    stored, live = format_size(record.stored_size_bytes), format_size(record.live_size_bytes)
+    made_of = f"{_count(record.blocks, 'block')} in {_count(record.segments, 'segment')}"
+    return _pairs(
+        [
+            ("Snapshots", f"{record.snapshots:,} of {_count(record.volumes, 'volume')}"),
+            ("Full size", f"{format_size(record.full_size_bytes)}, if each were a full copy"),
+            ("Charged", f"{format_size(record.charged_size_bytes)}, as EBS charges for blocks"),
+            ("Stored", f"{stored} on disk, {live} of it live: {made_of}"),
+            ("Catalog", f"{format_size(record.catalog_size_bytes)} on disk"),
+        ]
+    )
+
+
+def _state(record: Snapshot) -> str:
+    if record.state is SnapshotState.PENDING:
+        return f"{record.state.value} {record.progress_percent}%"
+    return record.state.value
+
+
+def _remark(record: Snapshot) -> str:
+    """Return the Name tag and the description, as much of them as a table has room for."""
+    parts = [text for text in (record.tags.get("Name", ""), record.description) if text]
+    remark = printable(": ".join(parts))
+    return remark if len(remark) <= REMARK_WIDTH else remark[: REMARK_WIDTH - 1] + "…"
+
+
+def _exact(size_bytes: int) -> str:
+    return f"{format_size(size_bytes)} ({size_bytes:,} bytes)"
+
+
+def _blocks(size_bytes: int) -> str:
+    return f"{format_size(size_bytes)} ({_count(size_bytes // BLOCK_SIZE, 'block')})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _pairs(rows: Sequence[tuple[str, str]]) -> str:
+    """Return lines of a name and a value; those without a value are left out."""
+    shown = [(name, value) for name, value in rows if value]
+    width = max(len(name) for name, _ in shown)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in shown)
+
+
+def _table(rows: Sequence[Sequence[str]], right: set[int]) -> str:
+    """Return rows in aligned columns; the columns in `right` are flush right."""
+    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,1 @@
+"""`ebsim demo`: the main job on real input, and the worked example of the EBS documentation."""

@@ -1,0 +1,1 @@
+"""What tests of ebsim, and of programs that use it, are made of: a model, sources, invariants."""

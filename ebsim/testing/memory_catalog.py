@@ -1,0 +1,106 @@
+"""A catalog in memory: a verified fake of `ebsim.storage.lmdb_catalog.LmdbCatalog`.
+
+It passes the suite that every catalog passes (`tests/conformance/test_catalogs.py`). Nothing is
+kept when it is closed, and values carry no checksum.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
+
+from ebsim.format.catalog_values import Table
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+T = TypeVar("T")
+
+
+class MemoryTables:
+    """Tables that can be read and written: a `CatalogReader`, and a `CatalogWriter`.
+
+    Args:
+        tables: What they hold at first. Not changed: a table is copied when it is first written.
+    """
+
+    def __init__(self, tables: Mapping[Table, dict[bytes, bytes]] | None = None) -> None:
+        self.tables = {table: {} if tables is None else tables[table] for table in Table}
+        self._written: set[Table] = set()
+        self._undo: list[Callable[[], None]] = []
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """Return a value, or None."""
+        return self.tables[table].get(key)
+
+    def floor(self, table: Table, key: bytes) -> tuple[bytes, bytes] | None:
+        """Return the entry with the greatest key that is not greater, or None."""
+        found = max((other for other in self.tables[table] if other <= key), default=None)
+        return None if found is None else (found, self.tables[table][found])
+
+    def items(
+        self, table: Table, *, start: bytes = b"", prefix: bytes = b"", reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries whose key begins with `prefix`, in key order."""
+        entries = self.tables[table]
+        keys = [key for key in entries if key.startswith(prefix) and (reverse or key >= start)]
+        for key in sorted(keys, reverse=reverse):
+            yield key, entries[key]
+
+    def count(self, table: Table) -> int:
+        """Return the number of entries in a table."""
+        return len(self.tables[table])
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """Set a value."""
+        self._own(table)[key] = value
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Remove an entry; return whether it was there."""
+        return self._own(table).pop(key, None) is not None
+
+    def on_abort(self, action: Callable[[], None]) -> None:
+        """Have `action` called by `undo`."""
+        self._undo.append(action)
+
+    def undo(self) -> None:
+        """Call what was registered, last first."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _own(self, table: Table) -> dict[bytes, bytes]:
+        if table not in self._written:
+            self._written.add(table)
+            self.tables[table] = dict(self.tables[table])
+        return self.tables[table]
+
+
+class MemoryCatalog:
+    """A catalog for one process."""
+
+    def __init__(self) -> None:
+        self._tables = MemoryTables().tables
+        self._writing = threading.Lock()
+
+    @contextmanager
+    def read(self) -> Iterator[CatalogReader]:
+        """Give one consistent view."""
+        yield MemoryTables(self._tables)
+
+    def update(self, change: Callable[[CatalogWriter], T]) -> T:
+        """Run `change` and keep what it wrote, unless it raises."""
+        with self._writing:
+            writer = MemoryTables(self._tables)
+            try:
+                result = change(writer)
+            except BaseException:
+                writer.undo()
+                raise
+            self._tables = writer.tables
+        return result
+
+    def size_bytes(self) -> int:
+        """Return the bytes of all keys and values."""
+        tables = self._tables.values()
+        return sum(len(key) + len(value) for entries in tables for key, value in entries.items())
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,618 @@
+"""Each command parses, calls the store once, and prints. The store here is a fake."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import pytest
+
+from ebsim.cli.environment import Environment
+from ebsim.cli.main import run
+from ebsim.config import Compression, SnapshotOptions
+from ebsim.errors import (
+    ConflictError,
+    ErrorCode,
+    InternalError,
+    NotFoundError,
+    SnapshotFailedError,
+)
+from ebsim.ids import SnapshotId, VolumeId
+from ebsim.results import (
+    ChangedBlocks,
+    ChargeCause,
+    ChargeEvent,
+    CheckReport,
+    DeletedSnapshot,
+    DeleteReport,
+    Finding,
+    MovedCharge,
+    RestoreReport,
+    Snapshot,
+    SnapshotState,
+    StoreStats,
+)
+from ebsim.units import BLOCK_SIZE, GIB, MIB
+
+if TYPE_CHECKING:
+    from ebsim.engine import Store
+
+SNAP = SnapshotId("snap-0123456789abcdef0")
+OTHER = SnapshotId("snap-0fedcba9876543210")
+VOLUME = VolumeId("vol-00000000000000001")
+NOON_US = 1_767_268_800_000_000  # 2026-01-01T12:00:00Z
+
+SNAPSHOT = Snapshot(
+    snapshot_id=SNAP,
+    volume_id=VOLUME,
+    state=SnapshotState.COMPLETED,
+    state_message="",
+    progress_percent=100,
+    start_time_us=NOON_US,
+    completion_time_us=NOON_US + 1_500_000,
+    description="nightly",
+    tags={"Name": "web1"},
+    size_bytes=10 * GIB + 1,
+    full_size_bytes=10 * GIB,
+    incremental_size_bytes=4 * GIB,
+    charged_size_bytes=2 * GIB,
+    parent_id=OTHER,
+    source="/images/disk.img",
+)
+STATS = StoreStats(
+    snapshots=2,
+    volumes=1,
+    charged_size_bytes=16 * GIB,
+    full_size_bytes=32 * GIB,
+    stored_size_bytes=5 * GIB,
+    catalog_size_bytes=MIB,
+    live_size_bytes=4 * GIB,
+    blocks=9000,
+    segments=3,
+)
+DELETED = DeletedSnapshot(
+    snapshot_id=SNAP,
+    freed_size_bytes=2 * GIB,
+    moved_size_bytes=6 * GIB,
+    moved_to=(MovedCharge(snapshot_id=OTHER, size_bytes=6 * GIB),),
+    reclaimed_bytes=700 * MIB,
+)
+FINDING = Finding(
+    kind="corrupt-block",
+    message="segment 7, offset 64: checksum differs",
+    snapshots=(SNAP,),
+    ranges=((0, BLOCK_SIZE),),
+)
+
+
+class FakeStore:
+    """Answers with fixed records, and remembers what it was asked."""
+
+    path = Path("/store")
+    store_id = "5" * 32
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.error: BaseException | None = None
+        self.findings: tuple[Finding, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.calls.append(("close",))
+
+    def _called(self, *call: Any) -> None:
+        self.calls.append(call)
+        if self.error is not None:
+            raise self.error
+
+    def create_snapshot(self, source: str, options: SnapshotOptions, _progress: object) -> Snapshot:
+        self._called("create_snapshot", source, options)
+        return SNAPSHOT
+
+    def list_snapshots(self) -> list[Snapshot]:
+        self._called("list_snapshots")
+        return [SNAPSHOT]
+
+    def get_snapshot(self, snapshot_id: str) -> Snapshot:
+        self._called("get_snapshot", snapshot_id)
+        return SNAPSHOT
+
+    def diff_snapshots(self, first: str, second: str) -> ChangedBlocks:
+        self._called("diff_snapshots", first, second)
+        return ChangedBlocks(ranges=((0, 3), (8, 9)))
+
+    def delete_snapshots(self, ids: Sequence[str], dry_run: bool = False) -> DeleteReport:
+        self._called("delete_snapshots", ids, dry_run)
+        return DeleteReport(deleted=(DELETED,), dry_run=dry_run)
+
+    def restore_snapshot(
+        self,
+        snapshot_id: str,
+        target: str,
+        *,
+        in_place: bool,
+        force: bool,
+        progress: object,
+    ) -> RestoreReport:
+        assert progress is not None
+        self._called("restore_snapshot", snapshot_id, target, in_place, force)
+        return RestoreReport(
+            snapshot_id=SNAP,
+            target=target,
+            size_bytes=10 * GIB + 1,
+            written_bytes=MIB,
+            in_place=in_place,
+        )
+
+    def snapshot_history(self, snapshot_id: str) -> list[ChargeEvent]:
+        self._called("snapshot_history", snapshot_id)
+        return [
+            ChargeEvent(
+                sequence=1,
+                time_us=NOON_US,
+                cause=cause,
+                snapshot_id=SNAP,
+                volume_id=VOLUME,
+                blocks=blocks,
+                other_id=other,
+            )
+            for cause, blocks, other in (
+                (ChargeCause.CREATED, 8192, None),
+                (ChargeCause.MOVED_OUT, -4096, OTHER),
+            )
+        ]
+
+    def check(self, *, data: bool, progress: object) -> CheckReport:
+        assert progress is not None
+        self._called("check", data)
+        return CheckReport(
+            level="data" if data else "structure",
+            snapshots=1,
+            blocks=9000,
+            read_bytes=GIB if data else 0,
+            orphan_bytes=4096,
+            findings=self.findings,
+        )
+
+    def stats(self) -> StoreStats:
+        self._called("stats")
+        return STATS
+
+
+class FakeStores:
+    """Opens one fake store, whatever the path."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.opened: list[tuple[Path, str]] = []
+
+    def create(self, path: Path) -> "Store":
+        self.opened.append((path, "make"))
+        return cast("Store", self.store)
+
+    def open(self, path: Path, *, create: bool = False) -> "Store":
+        self.opened.append((path, "open or make" if create else "open"))
+        return cast("Store", self.store)
+
+
+class Terminal:
+    """Runs commands on one fake store."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self.stores = FakeStores()
+        self.store = self.stores.store
+        self.error_output = ""
+        self._capture = capture
+
+    def run(self, *arguments: str, expect: int = 0) -> str:
+        """Run a command, check its exit code, and return its standard output."""
+        code = run(arguments, Environment(store=Path("/default")), self.stores)
+        output, self.error_output = self._capture.readouterr()
+        assert code == expect, output + self.error_output
+        return output
+
+    def json(self, *arguments: str, expect: int = 0) -> Any:
+        """Run a command with --json, and return its only document."""
+        output = self.run(*arguments, "--json", expect=expect)
+        return json.loads(output)
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(capsys)
+
+
+COMMANDS: list[tuple[str, ...]] = [
+    ("init",),
+    ("snapshot", "create", "disk.img"),
+    ("snapshot", "list"),
+    ("snapshot", "show", SNAP),
+    ("snapshot", "diff", OTHER, SNAP),
+    ("snapshot", "delete", SNAP),
+    ("snapshot", "history", SNAP),
+    ("restore", SNAP, "out.img"),
+    ("check",),
+    ("stats",),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_closes_the_store_and_prints_text(
+    command: tuple[str, ...], terminal: Terminal
+) -> None:
+    assert terminal.run(*command).strip()
+    assert terminal.store.calls[-1] == ("close",)
+    assert terminal.error_output == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_prints_one_json_document(
+    command: tuple[str, ...], terminal: Terminal
+) -> None:
+    assert isinstance(terminal.json(*command), dict)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_shared_options_stand_before_or_after_the_command(
+    command: tuple[str, ...], terminal: Terminal
+) -> None:
+    before = terminal.run("--store", "/here", "--json", *command)
+    after = terminal.run(*command, "--store", "/here", "--json")
+    assert before == after
+    assert {path for path, _ in terminal.stores.opened} == {Path("/here")}
+
+
+def test_the_innermost_store_option_counts(terminal: Terminal) -> None:
+    terminal.run("--store", "/outer", "snapshot", "--store", "/middle", "list", "--store", "/inner")
+    assert terminal.stores.opened == [(Path("/inner"), "open")]
+
+
+def test_the_store_of_the_environment_is_used_by_default(terminal: Terminal) -> None:
+    terminal.run("stats")
+    assert terminal.stores.opened == [(Path("/default"), "open")]
+
+
+def test_only_init_and_snapshot_create_make_a_store(terminal: Terminal) -> None:
+    for command in COMMANDS:
+        terminal.run(*command)
+    making = [
+        command[:2]
+        for command, (_, how) in zip(COMMANDS, terminal.stores.opened, strict=True)
+        if how != "open"
+    ]
+    assert making == [("init",), ("snapshot", "create")]
+
+
+def test_create_passes_its_options_on(terminal: Terminal) -> None:
+    terminal.run(
+        *("snapshot", "create", "disk.img", "--description", "nightly"),
+        *("--tag", "Name=web1", "--tag", "Query=a=b", "--tag", "Empty="),
+        *("--volume", VOLUME, "--new-volume", "--parent", OTHER),
+        *("--compression", "zstd:7", "--freeze", "/mnt"),
+    )
+    options = SnapshotOptions(
+        description="nightly",
+        tags={"Name": "web1", "Query": "a=b", "Empty": ""},
+        volume_id=VOLUME,
+        new_volume=True,
+        parent=OTHER,
+        compression=Compression(7),
+        freeze=Path("/mnt"),
+    )
+    assert terminal.store.calls[0] == ("create_snapshot", "disk.img", options)
+
+
+def test_create_without_options_uses_the_defaults(terminal: Terminal) -> None:
+    terminal.run("snapshot", "create", "disk.img")
+    assert terminal.store.calls[0] == ("create_snapshot", "disk.img", SnapshotOptions())
+
+
+def test_snapshot_document_has_the_names_of_ec2(terminal: Terminal) -> None:
+    assert terminal.json("snapshot", "show", SNAP) == {
+        "SnapshotId": SNAP,
+        "VolumeId": VOLUME,
+        "State": "completed",
+        "StateMessage": "",
+        "Progress": "100%",
+        "StartTime": "2026-01-01T12:00:00.000Z",
+        "CompletionTime": "2026-01-01T12:00:01.500Z",
+        "Description": "nightly",
+        "Tags": [{"Key": "Name", "Value": "web1"}],
+        "VolumeSize": 11,
+        "SizeInBytes": 10 * GIB + 1,
+        "FullSnapshotSizeInBytes": 10 * GIB,
+        "IncrementalSizeInBytes": 4 * GIB,
+        "ChargedSizeInBytes": 2 * GIB,
+        "ParentSnapshotId": OTHER,
+        "Source": "/images/disk.img",
+    }
+
+
+def test_list_document_holds_the_same_snapshot_documents(terminal: Terminal) -> None:
+    shown = terminal.json("snapshot", "show", SNAP)
+    assert terminal.json("snapshot", "list") == {"Snapshots": [shown]}
+    assert terminal.json("snapshot", "create", "disk.img") == shown
+
+
+def test_list_table_names_both_sizes(terminal: Terminal) -> None:
+    header, row, totals = terminal.run("snapshot", "list").splitlines()
+    columns = "SNAPSHOT STATE STARTED (UTC) VOLUME SIZE FULL CHARGED NAME"
+    assert header.split() == columns.split()
+    assert row.startswith(f"{SNAP}  completed  2026-01-01 12:00:00  {VOLUME}  ")
+    assert row.endswith("  10 GiB  10 GiB    2 GiB  web1: nightly")
+    assert totals == "The store: 2 snapshots, charged 16 GiB, stored 5 GiB."
+
+
+def test_diff_document_has_half_open_ranges(terminal: Terminal) -> None:
+    assert terminal.json("snapshot", "diff", OTHER, SNAP) == {
+        "BlockSize": BLOCK_SIZE,
+        "ChangedRanges": [[0, 3], [8, 9]],
+        "ChangedSizeInBytes": 4 * BLOCK_SIZE,
+    }
+    assert terminal.store.calls[0] == ("diff_snapshots", OTHER, SNAP)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_delete_document_tells_what_moved_and_what_was_freed(
+    dry_run: bool, terminal: Terminal
+) -> None:
+    options = ["--dry-run"] if dry_run else []
+    assert terminal.json("snapshot", "delete", SNAP, OTHER, *options) == {
+        "Deleted": [
+            {
+                "SnapshotId": SNAP,
+                "FreedSizeInBytes": 2 * GIB,
+                "MovedSizeInBytes": 6 * GIB,
+                "MovedTo": [{"SnapshotId": OTHER, "SizeInBytes": 6 * GIB}],
+                "ReclaimedBytes": 700 * MIB,
+            }
+        ],
+        "DryRun": dry_run,
+    }
+    assert terminal.store.calls[0] == ("delete_snapshots", [SNAP, OTHER], dry_run)
+
+
+def test_delete_text_says_which_size_is_which(terminal: Terminal) -> None:
+    assert terminal.run("snapshot", "delete", SNAP).splitlines() == [
+        f"Deleted {SNAP}: freed 2 GiB charged and reclaimed 700 MiB stored.",
+        f"  moved 6 GiB charged to {OTHER}, which needs the blocks",
+    ]
+    assert terminal.run("snapshot", "delete", SNAP, "--dry-run").splitlines() == [
+        f"Would delete {SNAP}: would free 2 GiB charged and reclaim 700 MiB stored.",
+        f"  would move 6 GiB charged to {OTHER}, which needs the blocks",
+    ]
+
+
+def test_history_document_names_the_other_snapshot_of_a_move(terminal: Terminal) -> None:
+    event = {"Time": "2026-01-01T12:00:00.000Z", "SnapshotId": SNAP, "VolumeId": VOLUME}
+    assert terminal.json("snapshot", "history", SNAP) == {
+        "SnapshotId": SNAP,
+        "Events": [
+            {**event, "Event": "created", "Blocks": 8192, "SizeInBytes": 4 * GIB},
+            {
+                **event,
+                "Event": "moved-out",
+                "Blocks": -4096,
+                "SizeInBytes": -2 * GIB,
+                "OtherSnapshotId": OTHER,
+            },
+        ],
+    }
+
+
+def test_history_text_ends_with_the_charge_of_today(terminal: Terminal) -> None:
+    last = terminal.run("snapshot", "history", SNAP).splitlines()[-1]
+    assert last == "Charged now: 2 GiB (4,096 blocks)."
+
+
+def test_restore_passes_its_options_on(terminal: Terminal) -> None:
+    document = terminal.json("restore", SNAP, "/dev/loop1", "--in-place", "--force")
+    assert document == {
+        "SnapshotId": SNAP,
+        "Target": "/dev/loop1",
+        "SizeInBytes": 10 * GIB + 1,
+        "WrittenSizeInBytes": MIB,
+        "InPlace": True,
+    }
+    assert terminal.store.calls[0] == ("restore_snapshot", SNAP, "/dev/loop1", True, True)
+
+
+def test_check_of_a_healthy_store_ends_with_0(terminal: Terminal) -> None:
+    assert terminal.json("check") == {
+        "Level": "structure",
+        "Healthy": True,
+        "Snapshots": 1,
+        "Blocks": 9000,
+        "ReadSizeInBytes": 0,
+        "OrphanSizeInBytes": 4096,
+        "Findings": [],
+    }
+    assert "1 GiB" in terminal.run("check", "--data")
+
+
+def test_check_with_findings_prints_its_document_and_ends_with_1(terminal: Terminal) -> None:
+    terminal.store.findings = (FINDING,)
+    document = terminal.json("check", "--data", expect=1)
+    assert not document["Healthy"]
+    assert document["Findings"] == [
+        {
+            "Kind": "corrupt-block",
+            "Message": "segment 7, offset 64: checksum differs",
+            "Snapshots": [{"SnapshotId": SNAP, "Start": 0, "End": BLOCK_SIZE}],
+        }
+    ]
+    text = terminal.run("check", expect=1)
+    assert "corrupt-block: segment 7, offset 64: checksum differs" in text
+    assert f"hits {SNAP}, bytes 0 to 524,288" in text
+    assert terminal.error_output == ""
+
+
+def test_stats_document_has_both_sizes(terminal: Terminal) -> None:
+    assert terminal.json("stats") == {
+        "Snapshots": 2,
+        "Volumes": 1,
+        "ChargedSizeInBytes": 16 * GIB,
+        "FullSizeInBytes": 32 * GIB,
+        "StoredSizeInBytes": 5 * GIB,
+        "LiveSizeInBytes": 4 * GIB,
+        "CatalogSizeInBytes": MIB,
+        "Blocks": 9000,
+        "Segments": 3,
+    }
+
+
+def test_init_document_names_the_store(terminal: Terminal) -> None:
+    assert terminal.json("init") == {"Store": "/store", "StoreId": "5" * 32}
+
+
+def test_a_refusal_is_one_sentence_on_standard_error(terminal: Terminal) -> None:
+    terminal.store.error = NotFoundError(f"There is no snapshot {SNAP}.")
+    assert terminal.run("snapshot", "show", SNAP, expect=1) == ""
+    assert terminal.error_output == f"ebsim: error: There is no snapshot {SNAP}.\n"
+    assert terminal.store.calls[-1] == ("close",)
+
+
+def test_a_refusal_is_a_document_with_json(terminal: Terminal) -> None:
+    terminal.store.error = ConflictError("It is pending.")
+    document = terminal.json("snapshot", "delete", SNAP, expect=1)
+    assert document == {"Error": {"Code": "IncorrectState", "Message": "It is pending."}}
+    assert terminal.error_output == ""
+
+
+def test_a_failed_snapshot_is_named_in_the_error(terminal: Terminal) -> None:
+    terminal.store.error = SnapshotFailedError(
+        "Reading failed at offset 0.", ErrorCode.SOURCE_READ_FAILED, SNAP
+    )
+    assert terminal.json("snapshot", "create", "disk.img", expect=1)["Error"] == {
+        "Code": "SourceReadFailed",
+        "Message": "Reading failed at offset 0.",
+        "SnapshotId": SNAP,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("lost"), "KeyError: 'lost'; please report this"),
+        (InternalError("The sums differ."), "The sums differ; please report this"),
+        (RecursionError(), "RecursionError; please report this"),
+        (ValueError("two\nlines"), "ValueError: two lines; please report this"),
+    ],
+)
+def test_an_unexpected_exception_is_one_line(
+    error: Exception, message: str, terminal: Terminal
+) -> None:
+    terminal.store.error = error
+    terminal.run("stats", expect=1)
+    assert terminal.error_output == f"ebsim: internal error: {message}\n"
+    document = terminal.json("stats", expect=1)
+    assert document == {"Error": {"Code": "InternalError", "Message": message}}
+
+
+def test_debugging_shows_the_traceback_of_an_unexpected_exception(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal.store.error = KeyError("lost")
+    run(["stats"], Environment(store=Path("/x"), debug=True), terminal.stores)
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/store"),
+            "StoreFailed",
+            "/store: Permission denied",
+        ),
+        (OSError(28, "No space left on device"), "NoSpace", "No space left on device"),
+    ],
+)
+def test_an_error_of_the_system_names_file_and_reason(
+    error: OSError, code: str, message: str, terminal: Terminal
+) -> None:
+    terminal.store.error = error
+    document = terminal.json("stats", expect=1)
+    assert document == {"Error": {"Code": code, "Message": message}}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bogus",),
+        ("--bogus",),
+        ("snapshot", "lst"),
+        ("snapshot", "list", "--bogus"),
+        ("snapshot", "show"),
+        ("snapshot", "show", SNAP, SNAP),
+        ("snapshot", "delete"),
+        ("snapshot", "create", "x", "--tag", "nothing"),
+        ("snapshot", "create", "x", "--tag", "a=1", "--tag", "a=2"),
+        ("snapshot", "create", "x", "--compression", "zstd:99"),
+        ("stats", "--store", ""),
+        ("snapshot", "create", ""),
+        ("restore", SNAP, ""),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], terminal: Terminal) -> None:
+    assert terminal.run(*arguments, expect=2) == ""
+    assert terminal.error_output.startswith("ebsim: error: ")
+    assert terminal.error_output.count("\n") == 1
+    assert terminal.json(*arguments, expect=2)["Error"]["Code"] == "InvalidParameterValue"
+    assert terminal.error_output == ""
+    assert terminal.store.calls == []
+
+
+def test_malformed_ids_of_options_are_refused_as_ec2_does(terminal: Terminal) -> None:
+    document = terminal.json("snapshot", "create", "x", "--volume", "vol-1", expect=1)
+    assert document["Error"]["Code"] == "InvalidVolumeID.Malformed"
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(terminal: Terminal) -> None:
+    terminal.run("snapshot", "lst", expect=2)
+    assert "No such command 'lst'. Did you mean 'list'?" in terminal.error_output
+
+
+@pytest.mark.parametrize("group", [(), ("snapshot",)])
+def test_a_group_alone_prints_its_help(group: tuple[str, ...], terminal: Terminal) -> None:
+    assert "Commands:" in terminal.run(*group, expect=2)
+    assert terminal.error_output == ""
+
+
+def test_a_group_alone_is_an_error_document_with_json(terminal: Terminal) -> None:
+    assert "Missing command" in terminal.json(expect=2)["Error"]["Message"]
+    output = terminal.run("--json", "snapshot", expect=2)
+    assert "Missing command" in json.loads(output)["Error"]["Message"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ("demo",)], ids=" ".join)
+def test_every_help_has_a_summary_and_an_example(
+    command: tuple[str, ...], terminal: Terminal
+) -> None:
+    text = terminal.run(*command, "--help")
+    assert text.splitlines()[2].endswith(".")
+    assert "Examples:\n    ebsim " in text
+    assert "--store DIR" in text
+    assert "--json" in text
+
+
+def test_control_characters_do_not_reach_the_terminal(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = dataclasses.replace(SNAPSHOT, description="a\x1b[31m\nb", source="/x\udcff")
+    monkeypatch.setattr(FakeStore, "list_snapshots", lambda _self: [evil])
+    monkeypatch.setattr(FakeStore, "get_snapshot", lambda _self, _id: evil)
+    assert r"web1: a\x1b[31m\nb" in terminal.run("snapshot", "list")
+    assert r"/x\udcff" in terminal.run("snapshot", "show", SNAP)
+    assert terminal.json("snapshot", "show", SNAP)["Source"] == "/x\udcff"
+
+
+def test_no_store_anywhere_says_how_to_name_one(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["stats"], Environment(store=None), terminal.stores) == 1
+    assert "--store DIR or set EBSIM_STORE" in capsys.readouterr().err
