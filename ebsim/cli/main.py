@@ -30,7 +30,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
         try:
             click.echo(f"{PROGRAM} {version(PROGRAM)}")
         except PackageNotFoundError:  # run from a checkout
-            click.echo(f"{PROGRAM} (not installed)")
+            click.echo(f"{PROGRAM} (run from a checkout)")
         context.exit()
 
 

@@ -21,7 +21,7 @@ from ebsim.results import (
     SnapshotState,
     StoreStats,
 )
-from ebsim.units import BLOCK_SIZE, format_size
+from ebsim.units import BLOCK_SIZE, MIB, format_size
 
 REMARK_WIDTH = 48
 """Characters of a description in `snapshot list`; `snapshot show` has all of it."""
@@ -184,7 +184,7 @@ def check(report: CheckReport) -> str:
         else "structure checked; --data also reads and proves every stored byte."
     )
     lines = [f"{snapshots} and {blocks} stored: {depth}"]
-    if report.orphan_bytes:
+    if report.orphan_bytes >= MIB:  # less is the file system's own overhead
         orphans = format_size(report.orphan_bytes)
         lines.append(f"{orphans} stored belong to nothing, which is harmless.")
     if report.healthy:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from ebsim.core.counters import Counter, take
+from ebsim.core.counters import take
 from ebsim.core.space import SpaceChange
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.block_hash import BlockHash
 from ebsim.format.catalog_values import (
     BlockRecord,
+    Counter,
     Table,
     hash_key,
     number_key,

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ebsim.core.abandon import published_ranges
 from ebsim.core.block_maps import load_page
-from ebsim.core.counters import Counter, peek
-from ebsim.format.catalog_values import NodeKind, NodeRecord, Table, parse_number_key
+from ebsim.core.counters import peek
+from ebsim.format.catalog_values import Counter, NodeKind, NodeRecord, Table, parse_number_key
 from ebsim.format.map_page import MAP_LEVELS, PAGE_ENTRIES, decode_numbers
 from ebsim.format.records import SnapshotRecord
 from ebsim.results import Finding, SnapshotState

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from ebsim.core.abandon import forget_published, release_hold
 from ebsim.core.block_maps import PageAllocator, replace_leaves, upper_page_count
 from ebsim.core.context import StoreContext
-from ebsim.core.counters import Counter, take
+from ebsim.core.counters import take
 from ebsim.core.journal import append_entry
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage
@@ -19,7 +19,7 @@ from ebsim.core.sharing import count_charge
 from ebsim.core.snapshots import put_snapshot
 from ebsim.core.space import SpaceChange
 from ebsim.core.volumes import get_volume, put_volume
-from ebsim.format.catalog_values import MetaRecord, NodeKind, NodeRecord
+from ebsim.format.catalog_values import Counter, MetaRecord, NodeKind, NodeRecord
 from ebsim.format.map_page import encode_page
 from ebsim.format.records import SnapshotRecord, VolumeRecord
 from ebsim.results import ChargeCause, ChargeEvent, SnapshotState
@@ -107,9 +107,7 @@ def complete(
         space.save()
         return record
 
-    record = context.catalog.update(change)
-    segment.published_end = segment.writer.end
-    return record
+    return context.catalog.update(change)
 
 
 def _prepare_top(context: StoreContext, root: int, segment: OpenSegment, growth: MapGrowth) -> _Top:

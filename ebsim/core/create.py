@@ -19,7 +19,7 @@ from ebsim.config import SnapshotOptions
 from ebsim.core.abandon import abandon, note_published
 from ebsim.core.complete import MapGrowth, complete
 from ebsim.core.context import StoreContext
-from ebsim.core.counters import Counter, take
+from ebsim.core.counters import take
 from ebsim.core.ingest import Batch, Ingest, read_block, store_block
 from ebsim.core.lineage import add_hold
 from ebsim.core.publish import BlocksVanishedError, Prepared, prepare_batch, publish_batch
@@ -30,7 +30,8 @@ from ebsim.core.space import SpaceChange
 from ebsim.core.volumes import continue_volume, find_volume
 from ebsim.errors import EbsimError, ErrorCode, SnapshotFailedError, SourceError, StoreError
 from ebsim.format.block_hash import BlockHash, hash_block
-from ebsim.format.records import SnapshotRecord
+from ebsim.format.catalog_values import Counter, Table
+from ebsim.format.records import SnapshotRecord, decode_snapshot
 from ebsim.ids import new_snapshot_id
 from ebsim.progress import Progress
 from ebsim.results import SnapshotState
@@ -65,9 +66,7 @@ def create_snapshot(
     session = current_session(context)
     with _exclusive_volume(context, identity, options, progress), ExitStack() as stack:
         source = stack.enter_context(source_opener)
-        record = _begin(context, session, source, options)
-        making = _Making(context, session, record, source, options)
-        progress.start(f"snapshot {record.snapshot_id}", source.size_bytes)
+        making = _Making(context, session, source, options)
         try:
             completed = making.run(stack, progress)
         except BaseException as error:
@@ -114,17 +113,89 @@ def _hold_volume(context: StoreContext, name: str, identity: str, progress: Prog
     return lock
 
 
-def _begin(
-    context: StoreContext, session: Session, source: BlockSource, options: SnapshotOptions
-) -> SnapshotRecord:
-    def change(writer: CatalogWriter) -> SnapshotRecord:
+class _Making:
+    """One snapshot on its way from pending to completed."""
+
+    def __init__(
+        self,
+        context: StoreContext,
+        session: Session,
+        source: BlockSource,
+        options: SnapshotOptions,
+    ) -> None:
+        self._context = context
+        self._session = session
+        self._source = source
+        self._options = options
+        self._snapshot_id = new_snapshot_id(context.entropy)
+        self._growth = MapGrowth()
+        self._prepared: dict[int, Prepared] = {}
+        self._segment: OpenSegment | None = None
+
+    def run(self, stack: ExitStack, progress: Progress) -> SnapshotRecord:
+        """Read the source and complete the snapshot; `stack` is closed between the two."""
+        context, source = self._context, self._source
+        record = context.catalog.update(self._begin)
+        progress.start(f"snapshot {record.snapshot_id}", source.size_bytes)
+        ingest = Ingest(context, self._session, source, self._options.compression, progress)
+        try:
+            batch = ingest.run(record.root, self._prepare, self._publish)
+        finally:
+            self._segment = ingest.batch.segment
+        self._prepare(batch)
+        if batch.relies_on_stored:  # publish while the source can still be read
+            self._publish(batch)
+        source.ensure_unchanged()
+        if getattr(source, "modified_since_open", False):
+            progress.note(
+                f"{source.identity} was written to while it was read: the snapshot may mix two "
+                "moments (see --freeze)"
+            )
+        stack.close()
+        prepared = self._prepared.pop(batch.number, None) or Prepared([], 0, 0)
+        completed = complete(context, record, batch.segment, prepared, self._growth)
+        self._segment = None
+        self._session.return_segment(batch.segment)
+        return completed
+
+    def stop(self, error: BaseException) -> None:
+        """Abandon the snapshot after `error`.
+
+        What this cannot do, for a lack of space or a second failure, is done when the session ends.
+
+        Raises:
+            SnapshotFailedError: The snapshot ended as `error`. Not raised when it was refused, when
+                the user interrupted it (then nothing of it is kept), or when it is completed.
+        """
+        context = self._context
+        if isinstance(error, StoreError):
+            context.poison = context.poison or str(error)
+        if context.poison or not self._is_pending():
+            return
+        failed = isinstance(error, (EbsimError, OSError))
+        reason = str(error) if failed else None
+        with context.reserve.released_if_low():
+            if self._segment is not None:
+                self._session.seal_segment(self._segment)
+            abandoned = context.catalog.update(
+                lambda writer: abandon(context, writer, self._snapshot_id, reason)
+            )
+            reclaim_if_needed(context)
+        if failed and abandoned:
+            code = error.code if isinstance(error, EbsimError) else None
+            raise SnapshotFailedError(
+                f"snapshot {self._snapshot_id} ended as error: {error}", code, self._snapshot_id
+            ) from error
+
+    def _begin(self, writer: CatalogWriter) -> SnapshotRecord:
+        context, source, options = self._context, self._source, self._options
         continuation = continue_volume(context, writer, source.identity, source.size_bytes, options)
         parent = continuation.parent
         record = SnapshotRecord(
-            snapshot_id=new_snapshot_id(context.entropy),
+            snapshot_id=self._snapshot_id,
             volume_id=continuation.volume.volume_id,
             state=SnapshotState.PENDING,
-            session=session.number,
+            session=self._session.number,
             begun=take(writer, Counter.NODE),
             start_us=context.clock.now_us(),
             description=options.description,
@@ -140,75 +211,10 @@ def _begin(
         put_snapshot(writer, record)
         return record
 
-    return context.catalog.update(change)
-
-
-class _Making:
-    """One snapshot on its way from pending to completed."""
-
-    def __init__(
-        self,
-        context: StoreContext,
-        session: Session,
-        record: SnapshotRecord,
-        source: BlockSource,
-        options: SnapshotOptions,
-    ) -> None:
-        self._context = context
-        self._session = session
-        self._record = record
-        self._source = source
-        self._options = options
-        self._growth = MapGrowth()
-        self._prepared: dict[int, Prepared] = {}
-        self._ingest: Ingest | None = None
-
-    def run(self, stack: ExitStack, progress: Progress) -> SnapshotRecord:
-        """Read the source and complete the snapshot; `stack` is closed between the two."""
-        source, options = self._source, self._options
-        self._ingest = Ingest(self._context, self._session, source, options.compression, progress)
-        batch = self._ingest.run(self._record.root, self._prepare, self._publish)
-        self._prepare(batch)
-        if batch.relies_on_stored:  # publish while the source can still be read
-            self._publish(batch)
-        source.ensure_unchanged()
-        if getattr(source, "modified_since_open", False):
-            progress.note(
-                f"{source.identity} was written to while it was read: the snapshot may mix two "
-                "moments (see --freeze)"
-            )
-        stack.close()
-        prepared = self._prepared.pop(batch.number, None) or Prepared([], 0, 0)
-        completed = complete(self._context, self._record, batch.segment, prepared, self._growth)
-        self._session.return_segment(batch.segment)
-        return completed
-
-    def stop(self, error: BaseException) -> None:
-        """Abandon the snapshot after `error`.
-
-        Raises:
-            SnapshotFailedError: The snapshot ended as `error`. Not raised when the user
-                interrupted it: then nothing of it is kept.
-        """
-        context, record = self._context, self._record
-        if isinstance(error, StoreError):
-            context.poison = context.poison or str(error)
-        if context.poison:
-            return
-        failed = isinstance(error, (EbsimError, OSError))
-        with context.reserve.released_if_low():
-            if self._ingest is not None:
-                self._session.seal_segment(self._ingest.batch.segment)
-            reason = str(error) if failed else None
-            abandoned = context.catalog.update(
-                lambda writer: abandon(context, writer, record.snapshot_id, reason)
-            )
-            reclaim_if_needed(context)
-        if failed and abandoned:
-            code = error.code if isinstance(error, EbsimError) else None
-            raise SnapshotFailedError(
-                f"snapshot {record.snapshot_id} ended as error: {error}", code, record.snapshot_id
-            ) from error
+    def _is_pending(self) -> bool:
+        with self._context.catalog.read() as reader:
+            value = reader.get(Table.SNAPSHOTS, self._snapshot_id.encode())
+        return value is not None and decode_snapshot(value).state == SnapshotState.PENDING
 
     def _prepare(self, batch: Batch) -> None:
         prepared = prepare_batch(self._context, batch)
@@ -226,7 +232,7 @@ class _Making:
             segment.publish(writer, prepared.end)
             if again is not None:
                 again.publish(writer, again.writer.end)
-            note_published(writer, self._record.snapshot_id, batch, prepared)
+            note_published(writer, self._snapshot_id, batch, prepared)
             space.save()
 
         again: OpenSegment | None = None
@@ -237,9 +243,7 @@ class _Making:
             except BlocksVanishedError as gone:
                 again = again or self._session.borrow_segment()
                 self._store_again(again, prepared, gone.hashes)
-        segment.published_end = prepared.end
         if again is not None:
-            again.published_end = again.writer.end
             self._session.return_segment(again)
 
     def _store_again(

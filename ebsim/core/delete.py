@@ -20,7 +20,7 @@ from ebsim.core.sessions import OpenSegment, current_session
 from ebsim.core.sharing import unshared_by
 from ebsim.core.snapshots import drop_snapshot, get_snapshot, put_snapshot
 from ebsim.core.space import SpaceChange
-from ebsim.errors import ConflictError, InvalidInputError
+from ebsim.errors import ConflictError, InvalidInputError, StoreError
 from ebsim.format.catalog_values import NodeKind
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
@@ -134,11 +134,11 @@ def delete_snapshots(
             plan = context.catalog.update(
                 lambda writer: _carry_out(context, writer, segment, snapshot_ids)
             )
+        except StoreError:
+            raise  # the outcome may be unknown: whoever opens the store next looks
         except BaseException:
-            if not context.poison:
-                session.seal_segment(segment)
+            session.seal_segment(segment)
             raise
-        segment.published_end = segment.writer.end
         session.return_segment(segment)
         reclaim(context)
     return DeleteReport(deleted=tuple(step.report() for step in plan.steps), dry_run=False)

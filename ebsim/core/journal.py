@@ -8,10 +8,10 @@ order is the order of commits; if that transaction does not commit, the entry is
 from typing import Any
 
 from ebsim.core.context import StoreContext
-from ebsim.core.counters import Counter, take
+from ebsim.core.counters import take
 from ebsim.core.sessions import OpenSegment
 from ebsim.core.space import SpaceChange
-from ebsim.format.catalog_values import MetaRecord, Table, number_key
+from ebsim.format.catalog_values import Counter, MetaRecord, Table, number_key
 from ebsim.format.checksum import CHECKSUM_SIZE, stored_checksum
 from ebsim.format.meta_records import encode_journal
 from ebsim.format.segment import RecordKind

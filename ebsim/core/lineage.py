@@ -14,9 +14,10 @@ Node numbers grow with the order of completion, so "oldest" is "least number".
 
 from dataclasses import replace
 
-from ebsim.core.counters import Counter, take
+from ebsim.core.counters import take
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.catalog_values import (
+    Counter,
     NodeKind,
     NodeRecord,
     Table,

@@ -19,7 +19,7 @@ import numpy as np
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page
 from ebsim.core.block_table import add_blocks, find_block, reference_block
 from ebsim.core.context import StoreContext
-from ebsim.core.counters import Counter, take
+from ebsim.core.counters import take
 from ebsim.core.ingest import Batch, ChangedBlock
 from ebsim.core.sessions import OpenSegment
 from ebsim.core.space import SpaceChange
@@ -28,6 +28,7 @@ from ebsim.format.block_hash import BlockHash
 from ebsim.format.catalog_values import (
     ZERO_BLOCK,
     BlockRecord,
+    Counter,
     MetaRecord,
     Table,
     number_key,

@@ -23,12 +23,13 @@ import numpy as np
 
 from ebsim.core.block_table import release_block
 from ebsim.core.context import StoreContext
-from ebsim.core.counters import Counter, take
+from ebsim.core.counters import take
 from ebsim.core.space import SpaceChange, get_segment, reclaim_pending, release_items
 from ebsim.core.version_table import clear_versions
 from ebsim.errors import CorruptionError
 from ebsim.format.catalog_values import (
     FIRST_BLOCK,
+    Counter,
     SegmentRecord,
     SegmentState,
     Table,
@@ -132,19 +133,23 @@ def _segment_or_none(reader: CatalogReader, number: int) -> SegmentRecord | None
 
 
 def _drop_empty_segments(context: StoreContext) -> None:
-    """Remove sealed segments in which nothing is live any more."""
-    with context.catalog.read() as reader:
-        if not _empty_segments(reader):
-            return
+    """Remove sealed segments in which nothing is live any more.
 
-    def forget(writer: CatalogWriter) -> list[bytes]:
-        empty = _empty_segments(writer)
+    Here the file goes first: a segment that is missing and empty is forgotten the next time, but a
+    file that nobody knows would stay for ever.
+    """
+    with context.catalog.read() as reader:
+        empty = _empty_segments(reader)
+    if not empty:
+        return
+    for _, segment_id in empty:
+        context.segments.drop(segment_id)
+
+    def forget(writer: CatalogWriter) -> None:
         for number, _ in empty:
             writer.delete(Table.SEGMENTS, number_key(number))
-        return [segment_id for _, segment_id in empty]
 
-    for segment_id in context.catalog.update(forget):
-        context.segments.drop(segment_id)
+    context.catalog.update(forget)
 
 
 def _empty_segments(reader: CatalogReader) -> list[tuple[int, bytes]]:

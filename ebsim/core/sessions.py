@@ -10,11 +10,12 @@ import os
 import threading
 from dataclasses import replace
 
+from ebsim.core.burial import bury_session
 from ebsim.core.context import StoreContext
-from ebsim.core.counters import Counter, take
-from ebsim.core.space import get_segment
+from ebsim.core.counters import take
+from ebsim.core.space import get_segment, mark_sealed
 from ebsim.errors import EbsimError
-from ebsim.format.catalog_values import SegmentRecord, SegmentState, Table, number_key
+from ebsim.format.catalog_values import Counter, SegmentRecord, SegmentState, Table, number_key
 from ebsim.format.records import encode_json
 from ebsim.format.segment import ALIGNMENT, SEGMENT_ID_SIZE, SegmentHeader
 from ebsim.storage.catalog import CatalogWriter
@@ -33,13 +34,11 @@ class OpenSegment:
     Attributes:
         number: Its number in the catalog.
         writer: Appends to it.
-        published_end: Up to where the catalog knows what it holds.
     """
 
     def __init__(self, number: int, writer: SegmentWriter) -> None:
         self.number = number
         self.writer = writer
-        self.published_end = ALIGNMENT
 
     def publish(self, writer: CatalogWriter, end: int) -> None:
         """Record, in a transaction, that everything before `end` is referred to or freed."""
@@ -116,7 +115,6 @@ class Session:
 
     def return_segment(self, segment: OpenSegment) -> None:
         """Take a segment back after everything appended to it was published."""
-        assert segment.writer.end == segment.published_end
         if segment.full:
             self.seal_segment(segment)
             return
@@ -124,25 +122,25 @@ class Session:
             self._idle.append(segment)
 
     def seal_segment(self, segment: OpenSegment) -> None:
-        """Close a segment for ever, cut off behind what was published."""
+        """Close a segment for ever, cut off behind what the catalog says is published."""
+        context = self._context
         with self._mutex:
             self._open.pop(segment.number, None)
-        segment.writer.close(segment.published_end)
-        self._context.catalog.update(lambda writer: mark_sealed(writer, [segment.number]))
+        segment.writer.close()
+        with context.catalog.read() as reader:
+            end = get_segment(reader, segment.number).published_end
+        context.segments.truncate(segment.writer.segment_id, end)
+        context.catalog.update(lambda writer: mark_sealed(writer, [segment.number]))
 
     def end(self) -> None:
-        """Seal what is open and leave. After a failed write the next opener does it instead."""
+        """Close what is open and leave. After a failed write the next opener cleans up instead."""
         try:
+            for segment in self._open.values():
+                segment.writer.close()
             if not self._context.poison:
-                for segment in self._open.values():
-                    segment.writer.close(segment.published_end)
-                self._context.catalog.update(self._leave)
+                bury_session(self._context, self.number, "its making was broken off")
         finally:
             self._lock.release()
-
-    def _leave(self, writer: CatalogWriter) -> None:
-        mark_sealed(writer, list(self._open))
-        writer.delete(Table.SESSIONS, number_key(self.number))
 
 
 def current_session(context: StoreContext) -> Session:
@@ -156,10 +154,3 @@ def current_session(context: StoreContext) -> Session:
         if context.session is None:
             context.session = Session.begin(context)
         return context.session
-
-
-def mark_sealed(writer: CatalogWriter, numbers: list[int]) -> None:
-    """Record that segments will never be appended to again."""
-    for number in numbers:
-        record = replace(get_segment(writer, number), state=SegmentState.SEALED)
-        writer.put(Table.SEGMENTS, number_key(number), record.encode())

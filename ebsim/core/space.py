@@ -12,6 +12,7 @@ from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.catalog_values import (
     MetaRecord,
     SegmentRecord,
+    SegmentState,
     Table,
     number_key,
     parse_number_key,
@@ -30,6 +31,13 @@ def get_segment(reader: CatalogReader, number: int) -> SegmentRecord:
     if value is None:
         raise CorruptionError(f"segment {number} is not in the catalog", ErrorCode.CORRUPT_CATALOG)
     return SegmentRecord.decode(value)
+
+
+def mark_sealed(writer: CatalogWriter, numbers: list[int]) -> None:
+    """Record that segments will never be appended to again."""
+    for number in numbers:
+        record = replace(get_segment(writer, number), state=SegmentState.SEALED)
+        writer.put(Table.SEGMENTS, number_key(number), record.encode())
 
 
 class SpaceChange:

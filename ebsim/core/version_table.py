@@ -9,17 +9,28 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.catalog_values import Table, number_key
 from ebsim.format.map_page import PAGE_ENTRIES, Page, decode_page, empty_page, encode_page
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
 
 def version_blocks(reader: CatalogReader, versions: Page) -> Page:
-    """Return the block id of each version, in the same order; 0 for version 0."""
+    """Return the block id of each version, in the same order; 0 for version 0.
+
+    Raises:
+        CorruptionError: A version is in a map but not in the table: it must not read as zeros.
+    """
     blocks = np.zeros(len(versions), dtype="<u8")
     for group, places in _groups(versions):
         page = _load(reader, group)
         blocks[places] = page[versions[places] % PAGE_ENTRIES]
+    missing = versions[(blocks == 0) & (versions != 0)]
+    if len(missing):
+        raise CorruptionError(
+            f"version {missing[0]} is in a block map but not in the catalog",
+            ErrorCode.CORRUPT_CATALOG,
+        )
     return blocks
 
 

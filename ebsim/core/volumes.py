@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from ebsim.config import SnapshotOptions
 from ebsim.core.context import StoreContext
-from ebsim.core.counters import Counter, take
+from ebsim.core.counters import take
 from ebsim.core.snapshots import get_completed, newest_of_volume
 from ebsim.errors import ErrorCode, InvalidInputError, NotFoundError
-from ebsim.format.catalog_values import Table
+from ebsim.format.catalog_values import Counter, Table
 from ebsim.format.records import (
     SnapshotRecord,
     VolumeRecord,

@@ -65,6 +65,31 @@ class Table(Enum):
     LEDGER_BY_SNAPSHOT = b"ledger_by_snapshot"
 
 
+class Counter(Enum):
+    """What is numbered, never twice the same: its key in META, and the first number."""
+
+    SEQUENCE = (b"sequence", 1)
+    SESSION = (b"session", 1)
+    SEGMENT = (b"segment", 1)
+    VOLUME = (b"volume", 1)
+    NODE = (b"node", 1)
+    LINEAGE = (b"lineage", 1)
+    PAGE = (b"page", 1)
+    VERSION = (b"version", 1)
+    BLOCK = (b"block", FIRST_BLOCK)
+    FREED = (b"freed", 1)
+
+    @property
+    def key(self) -> bytes:
+        """Its key in META."""
+        return self.value[0]
+
+    @property
+    def first(self) -> int:
+        """The number it begins with in a new store."""
+        return self.value[1]
+
+
 def number_key(number: int) -> bytes:
     """Return the key of a numbered thing: 8 bytes, big-endian."""
     return _U64.pack(number)

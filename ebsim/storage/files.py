@@ -5,6 +5,7 @@ its own files; everything else in a store goes through here. Sources and targets
 store's, use `sync_fd` and `sync_directory`.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -202,10 +203,10 @@ class PosixFiles:
     def open(self, path: Path, *, writable: bool = False) -> File:
         """Open an existing regular file; a symbolic link is refused."""
         access = os.O_RDWR if writable else os.O_RDONLY
-        fd = os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise OSError(f"{path} is not a regular file")
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         return PosixFile(fd)
 
     def list(self, path: Path) -> list[str]:

@@ -17,6 +17,7 @@ from ebsim.errors import CorruptionError, ErrorCode, LimitExceededError, StoreEr
 from ebsim.format.block_hash import HASH_SIZE
 from ebsim.format.segment import (
     ALIGNMENT,
+    PAYLOAD_SIZE_MAX,
     Codec,
     RecordHeader,
     RecordKind,
@@ -25,8 +26,11 @@ from ebsim.format.segment import (
     decode_segment_header,
     encode_record,
     encode_segment_header,
+    record_extent,
 )
 from ebsim.storage.files import File, Files
+
+RECORD_EXTENT_MAX = record_extent(PAYLOAD_SIZE_MAX)
 
 OPEN_FILES_MAX = 64
 """Segments kept open for reading; beyond, the one unused for longest is closed."""
@@ -72,8 +76,8 @@ class SegmentWriter(Protocol):
         """
         ...
 
-    def close(self, end: int) -> None:
-        """Cut the segment off at `end` and close it for ever."""
+    def close(self) -> None:
+        """Append nothing more. What was not published is cut off by `SegmentStore.truncate`."""
         ...
 
 
@@ -187,13 +191,9 @@ class LocalSegmentWriter:
         except OSError as error:
             raise _write_failure(error, self._path) from error
 
-    def close(self, end: int) -> None:
-        """Cut the segment off at `end` and close it for ever."""
-        try:
-            if end < self._end:
-                self._file.truncate(end)
-        finally:
-            self._file.close()
+    def close(self) -> None:
+        """Append nothing more."""
+        self._file.close()
 
 
 class LocalSegmentStore:
@@ -226,6 +226,11 @@ class LocalSegmentStore:
         self, segment_id: bytes, offset: int, extent: int
     ) -> tuple[RecordHeader, memoryview]:
         """Return header and payload of a record, checked against its stored checksum."""
+        if extent > RECORD_EXTENT_MAX:
+            raise CorruptionError(
+                f"{self._path(segment_id)} at {offset}: no record has {extent} bytes",
+                ErrorCode.CORRUPT_SEGMENT,
+            )
         try:
             data = self._reader(segment_id).read_at(offset, extent)
         except FileNotFoundError as error:

@@ -15,10 +15,10 @@ from ebsim.errors import (
     StoreError,
 )
 from ebsim.format.block_hash import HASH_KEY_SIZE
-from ebsim.format.catalog_values import Table
+from ebsim.format.catalog_values import Counter, Table, number_key
 from ebsim.format.segment import STORE_ID_SIZE
 from ebsim.format.store_header import StoreHeader, decode_store_header, encode_store_header
-from ebsim.storage.catalog import Catalog
+from ebsim.storage.catalog import Catalog, CatalogWriter
 from ebsim.storage.files import Files
 from ebsim.storage.lmdb_catalog import LmdbCatalog
 from ebsim.storage.locks import LockFile, Region
@@ -72,10 +72,17 @@ def _create_in(folder: Path, files: Files, entropy: Entropy) -> None:
     )
     catalog = LmdbCatalog(folder / "catalog")
     try:
-        catalog.update(lambda writer: writer.put(Table.META, _STORE_KEY, header.store_id))
+        catalog.update(lambda writer: _fill_catalog(writer, header))
     finally:
         catalog.close()
     _write_header(folder, files, header)
+
+
+def _fill_catalog(writer: CatalogWriter, header: StoreHeader) -> None:
+    """Name the store the catalog belongs to, and begin its counters."""
+    writer.put(Table.META, _STORE_KEY, header.store_id)
+    for counter in Counter:
+        writer.put(Table.META, counter.key, number_key(counter.first))
 
 
 def _ensure_no_store(folder: Path, files: Files) -> None:
