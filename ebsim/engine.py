@@ -68,7 +68,7 @@ class Store:
             StoreError, LimitExceededError: It cannot be written.
         """
         seams = seams or Seams()
-        folder = Path(path)
+        folder = Path(path).absolute()
         create_store(folder, seams.files, seams.entropy)
         return cls.open(folder, seams)
 
@@ -91,7 +91,7 @@ class Store:
         from ebsim.core.recovery import recover
 
         seams = seams or Seams()
-        folder = Path(path)
+        folder = Path(path).absolute()
         parts = open_store(folder, seams.files, seams.entropy, create=create)
         context = StoreContext(
             path=folder,

@@ -106,8 +106,8 @@ def release_hold(writer: CatalogWriter, space: SpaceChange, lineage: Lineage, ho
     """Take a hold out of the lineage and free what only it kept."""
     unshared = unshared_by(writer, lineage, hold)
     lineage.remove(hold)
-    for encoded in unshared.freed_versions:
-        queue_freed(writer, encoded)
+    for versions in unshared.freed_versions:
+        queue_freed(writer, versions)
     delete_pages(writer, space, unshared.freed_pages)
 
 

@@ -16,9 +16,11 @@ from ebsim.core.check_space import (
     META_TABLES,
     check_ledger,
     check_lineage,
+    check_names,
     check_segments,
     check_versions,
 )
+from ebsim.core.check_values import SoundReader
 from ebsim.core.context import StoreContext
 from ebsim.core.parallel import run_in_order
 from ebsim.core.read import BlockLoader, BlockPlace
@@ -45,19 +47,22 @@ def check_store(context: StoreContext, progress: Progress, *, data: bool) -> Che
     """Check a store's structure and, with `data`, every stored byte.
 
     Raises:
-        CorruptionError: The catalog is so damaged that its tables cannot be read.
+        StoreError: The catalog, or the folder of segments, cannot be read at all.
     """
-    with context.catalog.read() as reader:
+    with context.catalog.read() as raw:
+        reader = SoundReader(raw)
+        findings = reader.findings
         snapshots = list_snapshots(reader)
         maps = MapCheck(reader, snapshots)
-        maps.run()
-        findings = [
-            *maps.findings,
-            *check_versions(reader, maps),
-            *check_segments(reader),
-            *check_ledger(reader, snapshots),
-            *check_lineage(reader),
-        ]
+        for part in (
+            maps.run(),
+            check_versions(reader, maps),
+            check_segments(reader),
+            check_ledger(reader, snapshots),
+            check_lineage(reader),
+            check_names(reader, snapshots),
+        ):
+            findings.extend(_as_far_as_it_goes(part))
         blocks = reader.count(Table.BLOCKS)
         live, count = _live_bytes(reader)
     findings.extend(_check_files(context))
@@ -74,6 +79,14 @@ def check_store(context: StoreContext, progress: Progress, *, data: bool) -> Che
         orphan_bytes=max(0, orphans),
         findings=tuple(findings),
     )
+
+
+def _as_far_as_it_goes(part: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield what a part of the check finds; damage that ends it is its last finding."""
+    try:
+        yield from part
+    except CorruptionError as error:
+        yield Finding(kind="corrupt-value", message=str(error))
 
 
 def _live_bytes(reader: CatalogReader) -> tuple[int, int]:
@@ -129,7 +142,7 @@ def _check_data(
                 loader.load(BlockPlace(segment_id, record))
             else:
                 context.segments.read_record(segment_id, record.offset, record.extent)
-        except CorruptionError as error:
+        except EbsimError as error:
             return str(error)
         return None
 

@@ -13,8 +13,17 @@ import numpy.typing as npt
 from ebsim.core.abandon import published_ranges
 from ebsim.core.block_maps import load_page
 from ebsim.core.counters import peek
-from ebsim.format.catalog_values import Counter, NodeKind, NodeRecord, Table, parse_number_key
-from ebsim.format.map_page import MAP_LEVELS, PAGE_ENTRIES, decode_numbers
+from ebsim.core.reclaim import FREED_ENTRY_MAX
+from ebsim.errors import CorruptionError
+from ebsim.format.catalog_values import (
+    Counter,
+    NodeKind,
+    NodeRecord,
+    Table,
+    number_key,
+    parse_number_key,
+)
+from ebsim.format.map_page import MAP_LEVELS, decode_numbers
 from ebsim.format.records import SnapshotRecord
 from ebsim.results import Finding, SnapshotState
 from ebsim.storage.catalog import CatalogReader
@@ -26,7 +35,6 @@ class MapCheck:
     """Walks every map of a consistent view of the catalog.
 
     Attributes:
-        findings: What is wrong.
         versions: For each version id, whether a map (or a pending snapshot) has it.
         pages: Every page id that a map (or a pending snapshot) has.
     """
@@ -35,35 +43,31 @@ class MapCheck:
         self._reader = reader
         self._snapshots = snapshots
         self._entries: dict[int, int] = {}
-        self.findings: list[Finding] = []
         self.versions: Seen = np.zeros(peek(reader, Counter.VERSION), dtype=bool)
         self.pages: set[int] = {0}
 
-    def run(self) -> None:
-        """Look at every map."""
+    def run(self) -> Iterator[Finding]:
+        """Look at every map and yield what is wrong."""
         live = [item for item in self._snapshots if item.state == SnapshotState.COMPLETED]
         for record in sorted(live, key=lambda item: item.node):
-            charge = self._claim(record.root, MAP_LEVELS - 1)
-            self._compare(record, "charged blocks", record.charged_blocks, charge)
-            self._compare(record, "full blocks", record.full_blocks, self._entries[record.root])
-            self._check_node(record)
+            try:
+                yield from self._check_snapshot(record)
+            except CorruptionError as error:
+                message = f"{record.snapshot_id}: {error}"
+                yield _about(record, "corrupt-value", message)
         for record in self._snapshots:
             if record.state == SnapshotState.PENDING:
-                for first, count, first_page, pages in published_ranges(
-                    self._reader, record.snapshot_id
-                ):
-                    self.versions[first : first + count] = True
-                    self.pages.update(range(first_page, first_page + pages))
+                self._claim_published(record)
         for _, value in self._reader.items(Table.NODES):
             node = NodeRecord.decode(value)
             if node.kind is NodeKind.HOLD:
                 self._claim(node.root, MAP_LEVELS - 1)
-        self._check_pages()
+        yield from self._check_pages()
 
     def queued_versions(self) -> Iterator[npt.NDArray[np.uint64]]:
         """Yield versions that wait to be forgotten."""
         for _, value in self._reader.items(Table.FREED):
-            yield decode_numbers(value, PAGE_ENTRIES)
+            yield decode_numbers(value, FREED_ENTRY_MAX)
 
     def _claim(self, page_id: int, level: int) -> int:
         """Mark everything below a page as seen; return how many versions were not seen before."""
@@ -74,6 +78,8 @@ class MapCheck:
         page = load_page(self._reader, page_id)
         used = page[page != 0]
         if level == 0:
+            if len(used) and used.max() >= len(self.versions):
+                raise CorruptionError(f"version {used.max()} was never given out")
             fresh = int(np.count_nonzero(~self.versions[used]))
             self.versions[used] = True
             self._entries[page_id] = len(used)
@@ -82,30 +88,44 @@ class MapCheck:
         self._entries[page_id] = sum(self._entries[child] for child in used.tolist())
         return fresh
 
-    def _compare(self, record: SnapshotRecord, what: str, kept: int, found: int) -> None:
-        if kept != found:
-            message = f"{record.snapshot_id}: {kept} {what} are recorded, {found} counted"
-            self.findings.append(
-                Finding(kind="wrong-count", message=message, snapshots=(record.snapshot_id,))
-            )
-
-    def _check_node(self, record: SnapshotRecord) -> None:
-        value = self._reader.get(Table.NODES, record.node.to_bytes(8, "big"))
-        node = None if value is None else NodeRecord.decode(value)
-        if node is None or (node.kind, node.root, node.snapshot_id) != (
-            NodeKind.SNAPSHOT,
-            record.root,
-            record.snapshot_id,
+    def _check_snapshot(self, record: SnapshotRecord) -> Iterator[Finding]:
+        charge = self._claim(record.root, MAP_LEVELS - 1)
+        full = self._entries[record.root]
+        for what, kept, found in (
+            ("charged", record.charged_blocks, charge),
+            ("full", record.full_blocks, full),
         ):
+            if kept != found:
+                message = (
+                    f"{record.snapshot_id}: {kept} {what} blocks are recorded, {found} counted"
+                )
+                yield _about(record, "wrong-count", message)
+        value = self._reader.get(Table.NODES, number_key(record.node))
+        node = None if value is None else NodeRecord.decode(value)
+        own = (NodeKind.SNAPSHOT, record.root, record.snapshot_id)
+        if node is None or (node.kind, node.root, node.snapshot_id) != own:
             message = f"{record.snapshot_id}: its lineage node {record.node} is not its own"
-            self.findings.append(
-                Finding(kind="wrong-lineage", message=message, snapshots=(record.snapshot_id,))
-            )
+            yield _about(record, "wrong-lineage", message)
 
-    def _check_pages(self) -> None:
+    def _claim_published(self, record: SnapshotRecord) -> None:
+        """Mark what a pending snapshot has published as seen."""
+        ranges = published_ranges(self._reader, record.snapshot_id)
+        for first, count, first_page, pages in ranges:
+            self.versions[first : first + count] = True
+            self.pages.update(range(first_page, first_page + pages))
+
+    def _check_pages(self) -> Iterator[Finding]:
         stored = {parse_number_key(key) for key, _ in self._reader.items(Table.PAGES)}
         for page_id in sorted(stored ^ (self.pages - {0})):
             state = "is in no map" if page_id in stored else "is missing"
-            self.findings.append(
-                Finding(kind="wrong-reference", message=f"map page {page_id} {state}")
-            )
+            yield Finding(kind="wrong-reference", message=f"map page {page_id} {state}")
+
+
+def _about(record: SnapshotRecord, kind: str, message: str) -> Finding:
+    """Return a finding that hits the whole of a snapshot."""
+    return Finding(
+        kind=kind,
+        message=message,
+        snapshots=(record.snapshot_id,),
+        ranges=((0, record.size_bytes),),
+    )

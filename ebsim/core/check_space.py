@@ -8,6 +8,7 @@ import numpy as np
 
 from ebsim.core.check_maps import MapCheck
 from ebsim.core.ledger import read_ledger
+from ebsim.core.volumes import source_key
 from ebsim.format.catalog_values import (
     FIRST_BLOCK,
     BlockRecord,
@@ -22,7 +23,7 @@ from ebsim.format.catalog_values import (
     parse_pair_key,
 )
 from ebsim.format.map_page import PAGE_ENTRIES, decode_page
-from ebsim.format.records import SnapshotRecord
+from ebsim.format.records import SnapshotRecord, decode_json, decode_volume
 from ebsim.format.segment import ALIGNMENT
 from ebsim.results import Finding
 from ebsim.storage.catalog import CatalogReader
@@ -138,3 +139,37 @@ def check_lineage(reader: CatalogReader) -> Iterator[Finding]:
             yield Finding(kind="wrong-lineage", message=f"node {number} has no parent")
         if node.kind is NodeKind.NAMELESS and families[number] < 2:
             yield Finding(kind="wrong-lineage", message=f"nameless node {number} has no use")
+
+
+def check_names(reader: CatalogReader, snapshots: list[SnapshotRecord]) -> Iterator[Finding]:
+    """Compare the tables by which volumes, their snapshots, sources and events are found."""
+    volumes = {key.decode() for key in reader.keys(Table.VOLUMES)}
+    for record in snapshots:
+        if record.volume_id not in volumes:
+            message = f"{record.snapshot_id}: its volume {record.volume_id} is missing"
+            yield Finding(kind="wrong-reference", message=message)
+    kept = {key: value.decode() for key, value in reader.items(Table.VOLUME_SNAPSHOTS)}
+    real = {
+        record.volume_id.encode() + number_key(record.node): record.snapshot_id
+        for record in snapshots
+        if record.node
+    }
+    for _, snapshot_id in sorted(set(kept.items()) ^ set(real.items())):
+        message = f"{snapshot_id}: it is not listed as its volume's snapshot, or is but should not"
+        yield Finding(kind="wrong-reference", message=message)
+    named = {decode_json(value).get("volume_id") for _, value in reader.items(Table.SOURCES)}
+    for volume in sorted(volumes - named):
+        message = f"no source is remembered for {volume}"
+        if not _source_moved_on(reader, volume):
+            yield Finding(kind="wrong-reference", message=message)
+    if reader.count(Table.LEDGER) != reader.count(Table.LEDGER_BY_SNAPSHOT):
+        message = "the ledger and its index by snapshot do not have the same number of entries"
+        yield Finding(kind="wrong-count", message=message)
+
+
+def _source_moved_on(reader: CatalogReader, volume: str) -> bool:
+    """Return whether another volume was begun for this volume's source."""
+    value = reader.get(Table.VOLUMES, volume.encode())
+    if value is None:
+        return True  # reported already
+    return reader.get(Table.SOURCES, source_key(decode_volume(value).source)) is not None

@@ -23,7 +23,7 @@ from ebsim.core.counters import take
 from ebsim.core.ingest import Batch, Ingest, read_block, store_block
 from ebsim.core.lineage import add_hold
 from ebsim.core.publish import BlocksVanishedError, Prepared, prepare_batch, publish_batch
-from ebsim.core.reclaim import reclaim_if_needed
+from ebsim.core.reclaim import reclaim_if_needed, reclaim_if_possible
 from ebsim.core.sessions import OpenSegment, Session, current_session
 from ebsim.core.snapshots import check_options, put_snapshot
 from ebsim.core.space import SpaceChange
@@ -32,7 +32,7 @@ from ebsim.errors import EbsimError, ErrorCode, SnapshotFailedError, SourceError
 from ebsim.format.block_hash import BlockHash, hash_block
 from ebsim.format.catalog_values import Counter, Table
 from ebsim.format.records import SnapshotRecord, decode_snapshot
-from ebsim.ids import new_snapshot_id
+from ebsim.ids import VolumeId, new_snapshot_id
 from ebsim.progress import Progress
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogWriter
@@ -74,7 +74,7 @@ def create_snapshot(
             raise
         finally:
             progress.finish()
-    reclaim_if_needed(context)
+    reclaim_if_possible(context)
     return completed
 
 
@@ -82,28 +82,31 @@ def create_snapshot(
 def _exclusive_volume(
     context: StoreContext, identity: str, options: SnapshotOptions, progress: Progress
 ) -> Iterator[None]:
-    """Make one snapshot of a volume at a time; a second one waits and says so."""
-    while True:
-        name = _lock_name(context, identity, options)
-        lock = _hold_volume(context, name, identity, progress)
-        try:
-            if name == _lock_name(context, identity, options):
-                yield
-                return
-        finally:
-            lock.release()
+    """Make one snapshot of a source, and of a volume, at a time; a second one waits and says so.
+
+    Both are locked: a source that is not known yet has no volume, and a volume may be continued
+    from another path. The source comes first everywhere, so that nobody waits in a circle.
+    """
+    with _hold_name(context, identity, identity, progress):
+        volume = _volume_to_continue(context, identity, options)
+        if volume is None:
+            yield
+            return
+        with _hold_name(context, volume, identity, progress):
+            yield
 
 
-def _lock_name(context: StoreContext, identity: str, options: SnapshotOptions) -> str:
-    """Return the volume's id where it is known already, else the source's identity."""
-    if options.volume_id is not None:
+def _volume_to_continue(
+    context: StoreContext, identity: str, options: SnapshotOptions
+) -> VolumeId | None:
+    if options.volume_id is not None or options.new_volume:
         return options.volume_id
     with context.catalog.read() as reader:
-        volume = None if options.new_volume else find_volume(reader, identity)
-    return identity if volume is None else volume.volume_id
+        known = find_volume(reader, identity)
+    return None if known is None else known.volume_id
 
 
-def _hold_volume(context: StoreContext, name: str, identity: str, progress: Progress) -> Lock:
+def _hold_name(context: StoreContext, name: str, identity: str, progress: Progress) -> Lock:
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     region = Region.VOLUME + int.from_bytes(digest[:5], "big")
     lock = context.locks.try_hold(region)
@@ -154,7 +157,6 @@ class _Making:
         stack.close()
         prepared = self._prepared.pop(batch.number, None) or Prepared([], 0, 0)
         completed = complete(context, record, batch.segment, prepared, self._growth)
-        self._segment = None
         self._session.return_segment(batch.segment)
         return completed
 

@@ -7,21 +7,23 @@ maps and queues the versions nobody has any more; `ebsim.core.reclaim` then give
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ebsim.core.abandon import delete_pages
 from ebsim.core.context import StoreContext
+from ebsim.core.counters import peek
 from ebsim.core.journal import append_entry
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage
-from ebsim.core.reclaim import queue_freed, reclaim
+from ebsim.core.reclaim import queue_freed, reclaim_if_possible
 from ebsim.core.release_estimate import ReleaseEstimate
 from ebsim.core.sessions import OpenSegment, current_session
 from ebsim.core.sharing import unshared_by
 from ebsim.core.snapshots import drop_snapshot, get_snapshot, put_snapshot
 from ebsim.core.space import SpaceChange
 from ebsim.errors import ConflictError, InvalidInputError, StoreError
-from ebsim.format.catalog_values import NodeKind
+from ebsim.format.catalog_values import Counter, NodeKind
+from ebsim.format.map_page import Page
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.results import (
@@ -35,6 +37,9 @@ from ebsim.results import (
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.units import BLOCK_SIZE
 
+SNAPSHOTS_MAX = 10_000
+"""Deleted at once: the journal entry of so many is about 2 MiB, and a record has at most 4."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeleteStep:
@@ -44,7 +49,7 @@ class DeleteStep:
         record: The snapshot, charged as it is when its turn comes.
         freed_blocks: Charged blocks that nobody is charged for any more.
         moved: Heir and number of blocks, oldest heir first.
-        freed_versions: Versions that nobody has any more, encoded.
+        freed_versions: Versions that nobody has any more, in sorted arrays.
         freed_pages: Pages that no map has any more.
         reclaimed_bytes: Stored bytes that go back to the file system.
     """
@@ -52,7 +57,7 @@ class DeleteStep:
     record: SnapshotRecord
     freed_blocks: int
     moved: tuple[tuple[SnapshotId, int], ...]
-    freed_versions: tuple[bytes, ...]
+    freed_versions: tuple[Page, ...]
     freed_pages: tuple[int, ...]
     reclaimed_bytes: int
 
@@ -75,11 +80,13 @@ class DeletePlan:
     """What deleting a set of snapshots, one after the other, does.
 
     Attributes:
+        made_at: What the catalog counted then (`_moment`): the plan holds as long as it does.
         lineage: The tree without them.
         steps: One for each, in order.
         records: The other snapshots whose charge changes, with their new charge.
     """
 
+    made_at: tuple[int, int]
     lineage: Lineage
     steps: list[DeleteStep] = field(default_factory=list)
     records: dict[SnapshotId, SnapshotRecord] = field(default_factory=dict)
@@ -94,7 +101,7 @@ def plan_deletion(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> 
         ConflictError: A snapshot is pending.
     """
     _ensure_deletable(reader, snapshot_ids)
-    plan = DeletePlan(Lineage(reader))
+    plan = DeletePlan(_moment(reader), Lineage(reader))
     estimate = ReleaseEstimate(reader)
     for snapshot_id in snapshot_ids:
         record = plan.records.pop(snapshot_id, None) or get_snapshot(reader, snapshot_id)
@@ -105,6 +112,8 @@ def plan_deletion(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> 
 def _ensure_deletable(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> None:
     if len(set(snapshot_ids)) != len(snapshot_ids):
         raise InvalidInputError("A snapshot is named twice.")
+    if len(snapshot_ids) > SNAPSHOTS_MAX:
+        raise InvalidInputError(f"At most {SNAPSHOTS_MAX} snapshots can be deleted at once.")
     for snapshot_id in snapshot_ids:
         if get_snapshot(reader, snapshot_id).state == SnapshotState.PENDING:
             raise ConflictError(f"The snapshot '{snapshot_id}' is pending: wait until it is not.")
@@ -123,25 +132,41 @@ def delete_snapshots(
     """
     if dry_run:
         with context.catalog.read() as reader:
-            steps = plan_deletion(reader, snapshot_ids).steps
-        return DeleteReport(deleted=tuple(step.report() for step in steps), dry_run=True)
-    with context.catalog.read() as reader:
-        _ensure_deletable(reader, snapshot_ids)  # refuse before anything is written
-    with context.reserve.released_if_low():
-        session = current_session(context)
-        segment = session.borrow_segment()
-        try:
-            plan = context.catalog.update(
-                lambda writer: _carry_out(context, writer, segment, snapshot_ids)
-            )
-        except StoreError:
-            raise  # the outcome may be unknown: whoever opens the store next looks
-        except BaseException:
-            session.seal_segment(segment)
-            raise
-        session.return_segment(segment)
-        reclaim(context)
-    return DeleteReport(deleted=tuple(step.report() for step in plan.steps), dry_run=False)
+            return _report(plan_deletion(reader, snapshot_ids), dry_run=True)
+    while True:
+        with context.catalog.read() as reader:
+            plan = plan_deletion(reader, snapshot_ids)
+        with context.reserve.released_if_low():
+            if _carry_out(context, plan):
+                reclaim_if_possible(context)
+                return _report(plan, dry_run=False)
+
+
+def _report(plan: DeletePlan, *, dry_run: bool) -> DeleteReport:
+    return DeleteReport(deleted=tuple(step.report() for step in plan.steps), dry_run=dry_run)
+
+
+def _moment(reader: CatalogReader) -> tuple[int, int]:
+    """Return counts that change with every commit that could make a plan untrue."""
+    return peek(reader, Counter.SEQUENCE), peek(reader, Counter.LINEAGE_CHANGE)
+
+
+def _carry_out(context: StoreContext, plan: DeletePlan) -> bool:
+    """Carry a plan out; False, with nothing changed, if it does not hold any more.
+
+    A large plan takes seconds to make, so it is made outside the writing transaction.
+    """
+    session = current_session(context)
+    segment = session.borrow_segment()
+    try:
+        done = context.catalog.update(lambda writer: _commit(context, writer, segment, plan))
+    except StoreError:
+        raise  # the outcome may be unknown: whoever opens the store next looks
+    except BaseException:
+        session.seal_segment(segment)
+        raise
+    session.return_segment(segment)
+    return done
 
 
 def _plan_step(
@@ -176,13 +201,11 @@ def _plan_step(
     )
 
 
-def _carry_out(
-    context: StoreContext,
-    writer: CatalogWriter,
-    segment: OpenSegment,
-    snapshot_ids: Sequence[SnapshotId],
-) -> DeletePlan:
-    plan = plan_deletion(writer, snapshot_ids)
+def _commit(
+    context: StoreContext, writer: CatalogWriter, segment: OpenSegment, plan: DeletePlan
+) -> bool:
+    if _moment(writer) != plan.made_at:
+        return False
     space = SpaceChange(writer)
     now = context.clock.now_us()
     facts = {"steps": [_facts(step) for step in plan.steps], "time_us": now}
@@ -190,15 +213,16 @@ def _carry_out(
     for step in plan.steps:
         drop_snapshot(writer, step.record)
         delete_pages(writer, space, list(step.freed_pages))
-        for encoded in step.freed_versions:
-            queue_freed(writer, encoded)
+        for versions in step.freed_versions:
+            queue_freed(writer, versions)
     for record in plan.records.values():
-        put_snapshot(writer, record)
+        current = get_snapshot(writer, record.snapshot_id)
+        put_snapshot(writer, replace(current, charged_blocks=record.charged_blocks))
     plan.lineage.save(writer)
     record_events(writer, _events(plan, sequence, now))
     segment.publish(writer, segment.writer.end)
     space.save()
-    return plan
+    return True
 
 
 def _facts(step: DeleteStep) -> dict[str, object]:

@@ -100,7 +100,8 @@ class Lineage:
             self._contract(parent)
 
     def save(self, writer: CatalogWriter) -> None:
-        """Write the changed nodes."""
+        """Write the changed nodes, and count that the tree changed."""
+        take(writer, Counter.LINEAGE_CHANGE)
         for number, record in self._nodes.items():
             if record is None:
                 writer.delete(Table.NODES, number_key(number))

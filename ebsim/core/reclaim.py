@@ -16,6 +16,7 @@ found by its hash any more, and a snapshot in the making that had found it befor
 If the process dies, the next one to open the store goes on where it stopped.
 """
 
+import logging
 from collections import Counter as Multiset
 from itertools import islice
 
@@ -26,7 +27,7 @@ from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
 from ebsim.core.space import SpaceChange, get_segment, reclaim_pending, release_items
 from ebsim.core.version_table import clear_versions
-from ebsim.errors import CorruptionError
+from ebsim.errors import CorruptionError, EbsimError
 from ebsim.format.catalog_values import (
     FIRST_BLOCK,
     Counter,
@@ -38,27 +39,32 @@ from ebsim.format.catalog_values import (
     parse_punch_key,
     punch_key,
 )
-from ebsim.format.map_page import PAGE_ENTRIES, decode_numbers, encode_numbers
+from ebsim.format.map_page import Page, decode_numbers, encode_numbers
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.locks import Region
 
+_log = logging.getLogger(__name__)
+
 VERSIONS_PER_STEP = 4096
-"""Versions forgotten in one transaction: at most some 4,096 scattered catalog pages, 16 MiB."""
+"""Versions forgotten in one transaction: even if each of them lies in a page of its own, and each
+block's hash too, it writes some 8,000 catalog pages, and few where they are neighbours."""
 
 PUNCHES_PER_STEP = 16384
-FREED_ENTRY_MAX = PAGE_ENTRIES
+FREED_ENTRY_MAX = 1024
 
 
 def queue_freed_range(writer: CatalogWriter, first: int, count: int) -> None:
     """Queue consecutive versions that nobody has any more."""
-    for start in range(first, first + count, FREED_ENTRY_MAX):
-        end = min(start + FREED_ENTRY_MAX, first + count)
-        queue_freed(writer, encode_numbers(np.arange(start, end, dtype="<u8")))
+    queue_freed(writer, np.arange(first, first + count, dtype="<u8"))
 
 
-def queue_freed(writer: CatalogWriter, encoded_versions: bytes) -> None:
-    """Queue versions that nobody has any more: at most 256, encoded by `encode_numbers`."""
-    writer.put(Table.FREED, number_key(take(writer, Counter.FREED)), encoded_versions)
+def queue_freed(writer: CatalogWriter, versions: Page) -> None:
+    """Queue versions that nobody has any more."""
+    parts = range(0, len(versions), FREED_ENTRY_MAX)
+    first = take(writer, Counter.FREED, len(parts))
+    for number, start in enumerate(parts, first):
+        encoded = encode_numbers(versions[start : start + FREED_ENTRY_MAX])
+        writer.put(Table.FREED, number_key(number), encoded)
 
 
 def reclaim_if_needed(context: StoreContext) -> None:
@@ -67,6 +73,17 @@ def reclaim_if_needed(context: StoreContext) -> None:
         wanted = reclaim_pending(reader)
     if wanted:
         reclaim(context)
+
+
+def reclaim_if_possible(context: StoreContext) -> None:
+    """Give back what a commit freed; a failure is logged, because the commit itself is done.
+
+    Whoever opens the store next goes on.
+    """
+    try:
+        reclaim_if_needed(context)
+    except EbsimError as error:
+        _log.warning("freed bytes are not given back yet: %s", error)
 
 
 def reclaim(context: StoreContext) -> None:

@@ -6,23 +6,36 @@ had published is freed, and its segments are cut off behind what was published: 
 append to them again. No age and no clock is looked at.
 """
 
-from contextlib import suppress
+import logging
 
 from ebsim.core.burial import bury_session
 from ebsim.core.context import StoreContext
 from ebsim.core.space import reclaim_pending
-from ebsim.errors import LimitExceededError
+from ebsim.errors import EbsimError, StoreError
 from ebsim.format.catalog_values import Table, number_key, parse_number_key
 from ebsim.format.records import decode_json
 from ebsim.storage.locks import Region
+
+_log = logging.getLogger(__name__)
 
 
 def recover(context: StoreContext) -> None:
     """Clean up after dead sessions and go on with what they were giving back.
 
-    Raises:
-        StoreError: A write failed.
+    What cannot be done, on a full or failing disk, is logged and left to the next opener: reading
+    must go on to work.
     """
+    if context.catalog.read_only:
+        return
+    try:
+        _recover(context)
+    except EbsimError as error:
+        if isinstance(error, StoreError):
+            context.poison = str(error)
+        _log.warning("could not clean up after a process that died: %s", error)
+
+
+def _recover(context: StoreContext) -> None:
     with context.catalog.read() as reader:
         sessions = [parse_number_key(key) for key, _ in reader.items(Table.SESSIONS)]
     for number in sessions:
@@ -55,5 +68,4 @@ def _finish_reclaim(context: StoreContext) -> None:
     if lock is None:
         return
     lock.release()
-    with suppress(LimitExceededError):
-        reclaim(context)
+    reclaim(context)

@@ -1,13 +1,14 @@
 """How many stored bytes a deletion will give back, told before anything is changed."""
 
-from collections import Counter as Multiset
 from collections.abc import Sequence
+
+import numpy as np
 
 from ebsim.core.block_table import get_block
 from ebsim.core.space import count_items, meta_record
 from ebsim.core.version_table import version_blocks
 from ebsim.format.catalog_values import FIRST_BLOCK, Table, number_key
-from ebsim.format.map_page import PAGE_ENTRIES, decode_numbers
+from ebsim.format.map_page import Page
 from ebsim.storage.catalog import CatalogReader
 
 
@@ -23,14 +24,18 @@ class ReleaseEstimate:
         self._references: dict[int, int] = {}
         self._live: dict[tuple[Table, int], int] = {}
 
-    def release(self, freed_versions: Sequence[bytes], freed_pages: Sequence[int]) -> int:
-        """Return the stored bytes given back when these versions and pages go."""
+    def release(self, freed_versions: Sequence[Page], freed_pages: Sequence[int]) -> int:
+        """Return the stored bytes given back when these versions and pages go.
+
+        Args:
+            freed_versions: Arrays of version ids; sorted, so that each table page is read once.
+            freed_pages: Page ids.
+        """
         total = self._release_items(Table.PAGE_RECORDS, list(freed_pages))
-        for encoded in freed_versions:
-            versions = decode_numbers(encoded, PAGE_ENTRIES)
+        for versions in freed_versions:
             total += self._release_items(Table.VERSION_RECORDS, versions.tolist())
-            blocks = Multiset(version_blocks(self._reader, versions).tolist())
-            for block_id, count in blocks.items():
+            blocks, counts = np.unique(version_blocks(self._reader, versions), return_counts=True)
+            for block_id, count in zip(blocks.tolist(), counts.tolist(), strict=True):
                 if block_id >= FIRST_BLOCK:
                     total += self._release_block(block_id, count)
         return total

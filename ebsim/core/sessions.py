@@ -114,12 +114,13 @@ class Session:
         return segment
 
     def return_segment(self, segment: OpenSegment) -> None:
-        """Take a segment back after everything appended to it was published."""
-        if segment.full:
-            self.seal_segment(segment)
-            return
+        """Take a segment back after everything appended to it was published.
+
+        A full one stays closed until the session ends, which seals it.
+        """
         with self._mutex:
-            self._idle.append(segment)
+            if not segment.full:
+                self._idle.append(segment)
 
     def seal_segment(self, segment: OpenSegment) -> None:
         """Close a segment for ever, cut off behind what the catalog says is published."""

@@ -51,7 +51,7 @@ def get_volume(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
 
 def find_volume(reader: CatalogReader, identity: str) -> VolumeRecord | None:
     """Return the volume that a source is remembered as, or None."""
-    value = reader.get(Table.SOURCES, _source_key(identity))
+    value = reader.get(Table.SOURCES, source_key(identity))
     return None if value is None else get_volume(reader, decode_json(value)["volume_id"])
 
 
@@ -59,7 +59,7 @@ def put_volume(writer: CatalogWriter, volume: VolumeRecord) -> None:
     """Keep a volume, and that its source is remembered as it."""
     writer.put(Table.VOLUMES, volume.volume_id.encode(), encode_volume(volume))
     facts = {"identity": volume.source, "volume_id": volume.volume_id}
-    writer.put(Table.SOURCES, _source_key(volume.source), encode_json(facts))
+    writer.put(Table.SOURCES, source_key(volume.source), encode_json(facts))
 
 
 def continue_volume(
@@ -135,6 +135,6 @@ def _start_volume(
     return Continuation(volume, parent)
 
 
-def _source_key(identity: str) -> bytes:
+def source_key(identity: str) -> bytes:
     """Return a key of fixed length: paths may be longer than LMDB's keys."""
     return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).digest()

@@ -7,7 +7,9 @@ catalog appends to each value an XXH3-128 over table, key and value (`ebsim.stor
 import struct
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
+from typing import Any, TypeVar
 
+from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.block_hash import BlockHash
 from ebsim.format.segment import ALIGNMENT
 
@@ -37,6 +39,20 @@ NODE_VALUE = struct.Struct("<BQQ22s")
 
 META_RECORD_VALUE = struct.Struct("<IIIQI")
 """segment number, offset / 4096, extent / 4096, items written, items still live."""
+
+
+def unpack_value(layout: struct.Struct, data: bytes) -> tuple[Any, ...]:
+    """Return the fields of a value.
+
+    Raises:
+        CorruptionError: It has another length.
+    """
+    if len(data) != layout.size:
+        raise CorruptionError(
+            f"a catalog value of {len(data)} bytes where {layout.size} were written",
+            ErrorCode.CORRUPT_CATALOG,
+        )
+    return layout.unpack(data)
 
 
 class Table(Enum):
@@ -74,6 +90,7 @@ class Counter(Enum):
     VOLUME = (b"volume", 1)
     NODE = (b"node", 1)
     LINEAGE = (b"lineage", 1)
+    LINEAGE_CHANGE = (b"lineage_change", 1)
     PAGE = (b"page", 1)
     VERSION = (b"version", 1)
     BLOCK = (b"block", FIRST_BLOCK)
@@ -97,7 +114,7 @@ def number_key(number: int) -> bytes:
 
 def parse_number_key(key: bytes) -> int:
     """Return the number a key stands for."""
-    return int(_U64.unpack(key)[0])
+    return int(unpack_value(_U64, key)[0])
 
 
 def pair_key(first: int, second: int) -> bytes:
@@ -107,7 +124,7 @@ def pair_key(first: int, second: int) -> bytes:
 
 def parse_pair_key(key: bytes) -> tuple[int, int]:
     """Return the pair a key stands for."""
-    first, second = _PAIR.unpack(key)
+    first, second = unpack_value(_PAIR, key)
     return first, second
 
 
@@ -132,7 +149,7 @@ def punch_key(segment: int, offset: int) -> bytes:
 
 def parse_punch_key(key: bytes) -> tuple[int, int]:
     """Return segment number and offset."""
-    segment, offset = _PLACE.unpack(key)
+    segment, offset = unpack_value(_PLACE, key)
     return segment, offset
 
 
@@ -167,7 +184,7 @@ class BlockRecord:
     @classmethod
     def decode(cls, data: bytes) -> "BlockRecord":
         """Return the record that `data` holds."""
-        segment, offset, extent, references, block_hash = BLOCK_VALUE.unpack(data)
+        segment, offset, extent, references, block_hash = unpack_value(BLOCK_VALUE, data)
         return cls(
             segment, offset * ALIGNMENT, extent * ALIGNMENT, references, BlockHash(block_hash)
         )
@@ -175,6 +192,16 @@ class BlockRecord:
     def referenced(self, change: int) -> "BlockRecord":
         """Return the record with `change` more references."""
         return replace(self, references=self.references + change)
+
+
+_Member = TypeVar("_Member", bound=IntEnum)
+
+
+def _member(kind: type[_Member], number: int) -> _Member:
+    try:
+        return kind(number)
+    except ValueError as error:
+        raise CorruptionError(f"a catalog value: {error}", ErrorCode.CORRUPT_CATALOG) from None
 
 
 class SegmentState(IntEnum):
@@ -211,8 +238,8 @@ class SegmentRecord:
     @classmethod
     def decode(cls, data: bytes) -> "SegmentRecord":
         """Return the record that `data` holds."""
-        segment_id, state, end, live, session = SEGMENT_VALUE.unpack(data)
-        return cls(segment_id, SegmentState(state), end, live, session)
+        segment_id, state, end, live, session = unpack_value(SEGMENT_VALUE, data)
+        return cls(segment_id, _member(SegmentState, state), end, live, session)
 
 
 class NodeKind(IntEnum):
@@ -247,8 +274,9 @@ class NodeRecord:
     @classmethod
     def decode(cls, data: bytes) -> "NodeRecord":
         """Return the record that `data` holds."""
-        kind, parent, root, snapshot_id = NODE_VALUE.unpack(data)
-        return cls(NodeKind(kind), parent, root, snapshot_id.rstrip(b"\0").decode())
+        kind, parent, root, snapshot_id = unpack_value(NODE_VALUE, data)
+        name = snapshot_id.rstrip(b"\0").decode("ascii", "replace")
+        return cls(_member(NodeKind, kind), parent, root, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,5 +306,5 @@ class MetaRecord:
     @classmethod
     def decode(cls, data: bytes) -> "MetaRecord":
         """Return the record that `data` holds."""
-        segment, offset, extent, items, live = META_RECORD_VALUE.unpack(data)
+        segment, offset, extent, items, live = unpack_value(META_RECORD_VALUE, data)
         return cls(segment, offset * ALIGNMENT, extent * ALIGNMENT, items, live)

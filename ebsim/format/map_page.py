@@ -44,7 +44,7 @@ def decode_numbers(data: bytes, count_max: int) -> Page:
     """
     try:
         size = zstandard.frame_content_size(data)
-        if not 0 <= size <= count_max * 8 or size % 8:
+        if not 0 < size <= count_max * 8 or size % 8:
             raise CorruptionError("a page of a wrong size", ErrorCode.CORRUPT_CATALOG)
         raw = zstandard.ZstdDecompressor().decompress(
             data, max_output_size=size, allow_extra_data=False

@@ -35,7 +35,7 @@ def decode_versions(payload: bytes | memoryview) -> tuple[int, list[bytes]]:
     Raises:
         CorruptionError: The lengths do not fit.
     """
-    first, count = _VERSIONS.unpack_from(payload)
+    first, count = _unpack(_VERSIONS, payload, 0)
     body = bytes(payload[_VERSIONS.size :])
     if len(body) != count * HASH_SIZE:
         raise CorruptionError("a version record of a wrong size", ErrorCode.CORRUPT_SEGMENT)
@@ -54,11 +54,11 @@ def decode_pages(payload: bytes | memoryview) -> tuple[int, list[bytes]]:
     Raises:
         CorruptionError: The lengths do not fit.
     """
-    first, count = _PAGES.unpack_from(payload)
+    first, count = _unpack(_PAGES, payload, 0)
     at = _PAGES.size + count * _PAGE_ENTRY.size
     pages = []
     for position in range(count):
-        (size,) = _PAGE_ENTRY.unpack_from(payload, _PAGES.size + position * _PAGE_ENTRY.size)
+        (size,) = _unpack(_PAGE_ENTRY, payload, _PAGES.size + position * _PAGE_ENTRY.size)
         pages.append(bytes(payload[at : at + size]))
         at += size
     if at != len(payload):
@@ -91,3 +91,9 @@ def decode_journal(payload: bytes | memoryview) -> dict[str, Any]:
     if entry.keys() != {"sequence", "previous", "operation", "facts"}:
         raise CorruptionError("no journal entry", ErrorCode.CORRUPT_SEGMENT)
     return entry
+
+
+def _unpack(layout: struct.Struct, payload: bytes | memoryview, offset: int) -> tuple[int, ...]:
+    if len(payload) < offset + layout.size:
+        raise CorruptionError("a record's payload is cut off", ErrorCode.CORRUPT_SEGMENT)
+    return layout.unpack_from(payload, offset)

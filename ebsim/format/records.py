@@ -141,7 +141,7 @@ def decode_json(data: bytes) -> dict[str, Any]:
     """
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptionError(f"no record: {error}", ErrorCode.CORRUPT_CATALOG) from None
     if not isinstance(value, dict):
         raise CorruptionError("no record: another JSON value", ErrorCode.CORRUPT_CATALOG)

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ebsim.errors import CorruptionError, ErrorCode, FormatVersionError
+from ebsim.errors import CorruptionError, ErrorCode, FormatVersionError, InternalError
 from ebsim.format.block_hash import HASH_KEY_SIZE, HASH_SIZE
 from ebsim.format.checksum import CHECKSUM_SIZE, stored_checksum
 from ebsim.units import BLOCK_SIZE
@@ -100,9 +100,11 @@ def decode_segment_header(data: bytes) -> SegmentHeader:
         raise CorruptionError("no segment header", ErrorCode.CORRUPT_SEGMENT)
     if stored_checksum((data[:-CHECKSUM_SIZE],)) != data[-CHECKSUM_SIZE:]:
         raise CorruptionError("the segment header's checksum is wrong", ErrorCode.CORRUPT_SEGMENT)
-    _, version, _, domain, store_id, segment_id, key, created = SEGMENT_HEADER.unpack_from(data)
-    if version != SEGMENT_VERSION:
-        raise FormatVersionError(f"segment of format version {version}; known is {SEGMENT_VERSION}")
+    _, version, flags, domain, store_id, segment_id, key, created = SEGMENT_HEADER.unpack_from(data)
+    if version != SEGMENT_VERSION or flags:
+        raise FormatVersionError(
+            f"segment of format version {version}, flags {flags}; known is {SEGMENT_VERSION}, 0"
+        )
     return SegmentHeader(
         domain=domain, store_id=store_id, segment_id=segment_id, hash_key=key, created_us=created
     )
@@ -146,8 +148,8 @@ def record_extent(payload_size: int) -> int:
 
 def encode_record(header: RecordHeader, payload: bytes) -> tuple[bytes, bytes, bytes]:
     """Return a record as header, payload and padding, to be written one after the other."""
-    assert len(payload) == header.payload_size <= PAYLOAD_SIZE_MAX
-    assert header.offset % ALIGNMENT == 0
+    if len(payload) != header.payload_size or len(payload) > PAYLOAD_SIZE_MAX:
+        raise InternalError(f"a record with a payload of {len(payload)} bytes")
     head = RECORD_HEADER.pack(
         RECORD_MAGIC,
         header.kind,

@@ -58,9 +58,12 @@ def decode_store_header(data: bytes) -> StoreHeader:
     checksum = fields.pop("checksum", None)
     if checksum != stored_checksum((encode_json(fields),)).hex():
         raise CorruptionError("the checksum is wrong", ErrorCode.CORRUPT_CATALOG)
-    if fields["block_size"] != BLOCK_SIZE:
-        raise FormatVersionError(f"the store has blocks of {fields['block_size']} bytes")
-    store_id, hash_key = bytes.fromhex(fields["store_id"]), bytes.fromhex(fields["hash_key"])
+    if fields.get("block_size") != BLOCK_SIZE:
+        raise FormatVersionError(f"the store has blocks of {fields.get('block_size')} bytes")
+    try:
+        store_id, hash_key = bytes.fromhex(fields["store_id"]), bytes.fromhex(fields["hash_key"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptionError(f"no store header: {error}", ErrorCode.CORRUPT_CATALOG) from None
     if len(store_id) != STORE_ID_SIZE or len(hash_key) != HASH_KEY_SIZE:
         raise CorruptionError("an id of a wrong length", ErrorCode.CORRUPT_CATALOG)
     return StoreHeader(store_id=store_id, hash_key=hash_key)

@@ -52,6 +52,10 @@ class CatalogReader(Protocol):
         """Return the number of entries in a table."""
         ...
 
+    def keys(self, table: Table) -> Iterator[bytes]:
+        """Yield all keys in order, without looking at the values: they may be damaged."""
+        ...
+
 
 class CatalogWriter(CatalogReader, Protocol):
     """The one writing transaction. It sees its own changes."""
@@ -71,6 +75,11 @@ class CatalogWriter(CatalogReader, Protocol):
 
 class Catalog(Protocol):
     """The catalog of an open store. Safe for several threads and processes."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it lies on a read-only file system, so that `update` is refused."""
+        ...
 
     def read(self) -> AbstractContextManager[CatalogReader]:
         """Return a context that gives one consistent view."""

@@ -2,7 +2,7 @@
 
 One zstd frame per block, with its content size, without dictionary. A block that does not shrink
 by at least one aligned unit is stored plain. Decoding trusts nothing: the frame must say the right
-size before a byte of it is decompressed, and no more than that is ever written.
+size before a byte of it is decompressed, and nothing may follow it.
 """
 
 import zstandard
@@ -12,6 +12,8 @@ from ebsim.errors import CorruptionError
 from ebsim.format.segment import Codec, RecordHeader, record_extent
 from ebsim.units import BLOCK_SIZE
 
+_RLE_BLOCK = 1
+_FRAME_HAS_CHECKSUM = 4
 _PLAIN_EXTENT = record_extent(BLOCK_SIZE)
 
 
@@ -56,7 +58,27 @@ class BlockDecoder:
         try:
             if zstandard.frame_content_size(payload) != BLOCK_SIZE:
                 raise CorruptionError("a compressed frame of another size than a block")
+            if _frame_size(payload) != len(payload):
+                raise CorruptionError("a compressed frame that is cut off, or not alone")
             with self._zstd.stream_reader(payload, closefd=False) as reader:
                 return self._buffer[: reader.readinto(self._buffer)]
         except zstandard.ZstdError as error:
             raise CorruptionError(f"a compressed frame that cannot be decoded: {error}") from None
+
+
+def _frame_size(payload: memoryview) -> int:
+    """Return how long the zstd frame at the beginning is, by its block headers (RFC 8878, 3.1.1).
+
+    Raises:
+        CorruptionError: It is cut off.
+    """
+    at = zstandard.frame_header_size(payload)
+    last = False
+    while not last:
+        header = payload[at : at + 3]
+        if len(header) < 3:
+            raise CorruptionError("a compressed frame that is cut off")
+        fields = int.from_bytes(header, "little")
+        last, kind, size = bool(fields & 1), fields >> 1 & 3, fields >> 3
+        at += 3 + (1 if kind == _RLE_BLOCK else size)
+    return at + (4 if payload[4] & _FRAME_HAS_CHECKSUM else 0)

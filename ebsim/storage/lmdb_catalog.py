@@ -75,6 +75,11 @@ class _Reader:
                 yield key, _unseal(table, key, sealed)
                 found = cursor.prev() if reverse else cursor.next()
 
+    def keys(self, table: Table) -> Iterator[bytes]:
+        """Yield all keys in order, without looking at the values: they may be damaged."""
+        with self._txn.cursor(self._handles[table]) as cursor:
+            yield from cursor.iternext(keys=True, values=False)
+
     def count(self, table: Table) -> int:
         """Return the number of entries in a table."""
         return int(self._txn.stat(self._handles[table])["entries"])
@@ -119,6 +124,7 @@ class LmdbCatalog:
         self._path = path
         self._pid = os.getpid()
         self._growing = threading.Lock()
+        self._read_only = not os.access(path, os.W_OK)
         try:
             self._env = lmdb.open(
                 str(path),
@@ -127,6 +133,8 @@ class LmdbCatalog:
                 mode=0o600,
                 max_dbs=len(Table),
                 max_readers=MAX_READERS,
+                readonly=self._read_only,
+                lock=not self._read_only,  # nobody can write there, so nobody need be kept out
                 writemap=False,
                 sync=True,
                 metasync=True,
@@ -134,12 +142,21 @@ class LmdbCatalog:
                 readahead=False,
                 lib_version=1,
             )
-            self._env.reader_check()
-            self._handles = {table: self._env.open_db(table.value) for table in Table}
+            if not self._read_only:
+                self._env.reader_check()
+            create = not self._read_only
+            self._handles = {
+                table: self._env.open_db(table.value, create=create) for table in Table
+            }
         except lmdb.Error as error:
             raise StoreError(
                 f"the catalog {path} cannot be opened: {error}", ErrorCode.STORE_FAILED
             ) from error
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it lies on a read-only file system, so that `update` is refused."""
+        return self._read_only
 
     def close(self) -> None:
         """Close the catalog."""
@@ -147,7 +164,10 @@ class LmdbCatalog:
 
     def size_bytes(self) -> int:
         """Return the bytes the catalog occupies on disk."""
-        return sum(entry.lstat().st_blocks * 512 for entry in self._path.iterdir())
+        try:
+            return sum(entry.lstat().st_blocks * 512 for entry in self._path.iterdir())
+        except OSError as error:
+            raise StoreError(f"cannot look at {self._path}: {error.strerror}") from error
 
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
@@ -162,6 +182,8 @@ class LmdbCatalog:
 
     def update(self, change: Callable[[CatalogWriter], T]) -> T:
         """Run `change` in the writing transaction and commit it durably."""
+        if self._read_only:
+            raise StoreError(f"{self._path} is read-only: nothing can be changed in this store")
         while True:
             try:
                 return self._update_once(change)

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ebsim.errors import StoreError
+
 _FLOCK = struct.Struct("hhqqi4x")
 """struct flock of 64-bit Linux: type, whence, start, length, pid."""
 
@@ -32,16 +34,26 @@ class Region(IntEnum):
 
 
 class Lock:
-    """A held lock. Closing it, or the death of the process, releases it."""
+    """A held lock. Releasing it, or the death of the process, ends it."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, region: int) -> None:
         self._fd = fd
+        self._region = region
+        self._pid = os.getpid()
 
     def release(self) -> None:
-        """Release the lock; a second call does nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Release the lock; a second call does nothing.
+
+        A child that was forked while it was held shares its descriptor, so that closing ours would
+        not release it, and the child's closing must not.
+        """
+        fd, self._fd = self._fd, -1
+        if fd < 0:
+            return
+        if os.getpid() == self._pid:
+            unlock = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, self._region, 1, 0)
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, unlock)
+        os.close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -65,7 +77,7 @@ class LockFile:
         """Return the lock, or None at once when another holds it.
 
         Raises:
-            OSError: The lock file cannot be opened, or its file system has no locks.
+            StoreError: The lock file cannot be opened, or its file system has no locks.
         """
         return self._hold(region, exclusive=exclusive, wait=False)
 
@@ -73,21 +85,26 @@ class LockFile:
         """Wait for the lock and return it.
 
         Raises:
-            OSError: The lock file cannot be opened, or its file system has no locks.
+            StoreError: The lock file cannot be opened, or its file system has no locks.
         """
         lock = self._hold(region, exclusive=exclusive, wait=True)
         assert lock is not None
         return lock
 
     def _hold(self, region: int, *, exclusive: bool, wait: bool) -> Lock | None:
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot open {self._path}: {error.strerror}") from error
         kind = fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK
         command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
         try:
             fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, region, 1, 0))
         except BaseException as error:
             os.close(fd)
-            if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.EACCES):
+            if not isinstance(error, OSError):
+                raise
+            if error.errno in (errno.EAGAIN, errno.EACCES):
                 return None
-            raise
-        return Lock(fd)
+            raise StoreError(f"cannot lock {self._path}: {error.strerror}") from error
+        return Lock(fd, region)

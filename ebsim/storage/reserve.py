@@ -26,25 +26,31 @@ class Reserve:
         self._files = files
 
     def fill(self) -> bool:
-        """Make the reserve if it is missing and there is room; return whether it exists."""
+        """Make the reserve if it is missing and there is room; return whether it exists.
+
+        It is a comfort, not a need: where it cannot be made, nothing fails.
+        """
         try:
             self._files.allocated_bytes(self._path)
             return True
         except FileNotFoundError:
-            pass
-        if self._files.free_bytes(self._path.parent) < ROOM_MIN:
+            return self._make()
+        except OSError:
             return False
+
+    def _make(self) -> bool:
         try:
+            if self._files.free_bytes(self._path.parent) < ROOM_MIN:
+                return False
             file = self._files.create(self._path)
-        except FileExistsError:
-            return True
         except OSError:
             return False
         try:
             file.reserve(RESERVE_SIZE)
             return True
         except OSError:
-            self._files.remove(self._path)
+            with suppress(OSError):
+                self._files.remove(self._path)
             return False
         finally:
             file.close()
@@ -52,8 +58,8 @@ class Reserve:
     @contextmanager
     def released_if_low(self) -> Iterator[None]:
         """Give up the reserve for the block if space is low, and make it again afterwards."""
-        if self._files.free_bytes(self._path.parent) < ROOM_MIN:
-            with suppress(FileNotFoundError):
+        with suppress(OSError):
+            if self._files.free_bytes(self._path.parent) < ROOM_MIN:
                 self._files.remove(self._path)
         try:
             yield

@@ -265,7 +265,11 @@ class LocalSegmentStore:
 
     def list_ids(self) -> set[bytes]:
         """Return the ids of all segments that are there."""
-        matches = (_NAME.match(name) for name in self._files.list(self._folder))
+        try:
+            names = self._files.list(self._folder)
+        except OSError as error:
+            raise StoreError(f"cannot list {self._folder}: {error.strerror}") from error
+        matches = (_NAME.match(name) for name in names)
         return {bytes.fromhex(match[1]) for match in matches if match}
 
     def free(self, segment_id: bytes, ranges: Iterable[tuple[int, int]]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from ebsim.format.catalog_values import Table
+from ebsim.format.catalog_values import Counter, Table, number_key
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
 T = TypeVar("T")
@@ -45,6 +45,10 @@ class MemoryTables:
         for key in sorted(keys, reverse=reverse):
             yield key, entries[key]
 
+    def keys(self, table: Table) -> Iterator[bytes]:
+        """Yield all keys in order."""
+        yield from sorted(self.tables[table])
+
     def count(self, table: Table) -> int:
         """Return the number of entries in a table."""
         return len(self.tables[table])
@@ -73,11 +77,28 @@ class MemoryTables:
         return self.tables[table]
 
 
-class MemoryCatalog:
-    """A catalog for one process."""
+def new_tables() -> MemoryTables:
+    """Return the tables of a new store, in which nothing has been counted yet."""
+    tables = MemoryTables()
+    for counter in Counter:
+        tables.put(Table.META, counter.key, number_key(counter.first))
+    return tables
 
-    def __init__(self) -> None:
-        self._tables = MemoryTables().tables
+
+class MemoryCatalog:
+    """A catalog for one process.
+
+    Args:
+        tables: What it holds at first; None: nothing.
+
+    Attributes:
+        read_only: Whether nothing can be changed: never.
+    """
+
+    read_only = False
+
+    def __init__(self, tables: MemoryTables | None = None) -> None:
+        self._tables = (tables or MemoryTables()).tables
         self._writing = threading.Lock()
 
     @contextmanager
