@@ -1,7 +1,7 @@
 """Time, as an argument.
 
 Nothing in ebsim asks the operating system for the time except `SystemClock`. No decision about
-safety uses the time at all: the order of commits decides (invariant I-9 in docs/durability.md).
+safety uses the time at all: the order of commits decides (invariant I-9 in docs/format.md).
 """
 
 import time

@@ -31,12 +31,13 @@ def bury_session(context: StoreContext, number: int, reason: str) -> None:
         StoreError, LimitExceededError: A write failed; it can be done again.
     """
     with context.catalog.read() as reader:
-        segments = _open_segments(reader, number)
+        own = _own_segments(reader, number)
         pending = _pending_snapshots(reader, number)
+    segments = [item for item in own if item[1].state is SegmentState.OPEN]
     for _, record in segments:
         # Nobody will append to it again; what lies behind was never published.
         context.segments.truncate(record.segment_id, record.published_end)
-    wasted = bool(pending) or any(record.live_bytes == 0 for _, record in segments)
+    wasted = bool(pending) or any(record.live_bytes == 0 for _, record in own)
 
     def clean(writer: CatalogWriter) -> None:
         for snapshot_id in pending:
@@ -51,16 +52,12 @@ def bury_session(context: StoreContext, number: int, reason: str) -> None:
         context.catalog.update(lambda writer: writer.delete(Table.SESSIONS, number_key(number)))
 
 
-def _open_segments(reader: CatalogReader, session: int) -> list[tuple[int, SegmentRecord]]:
-    segments = [
+def _own_segments(reader: CatalogReader, session: int) -> list[tuple[int, SegmentRecord]]:
+    segments = (
         (parse_number_key(key), SegmentRecord.decode(value))
         for key, value in reader.items(Table.SEGMENTS)
-    ]
-    return [
-        (number, record)
-        for number, record in segments
-        if record.session == session and record.state is SegmentState.OPEN
-    ]
+    )
+    return [(number, record) for number, record in segments if record.session == session]
 
 
 def _pending_snapshots(reader: CatalogReader, session: int) -> list[SnapshotId]:

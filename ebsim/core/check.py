@@ -7,10 +7,13 @@ is found is returned, not raised: one damaged record must not hide the next.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
+from ebsim.core.check_counts import check_counters, check_meta_records
 from ebsim.core.check_maps import MapCheck
 from ebsim.core.check_space import (
     META_TABLES,
@@ -20,12 +23,12 @@ from ebsim.core.check_space import (
     check_segments,
     check_versions,
 )
-from ebsim.core.check_values import SoundReader
+from ebsim.core.check_values import Damage, SoundReader
 from ebsim.core.context import StoreContext
 from ebsim.core.parallel import run_in_order
 from ebsim.core.read import BlockLoader, BlockPlace
 from ebsim.core.snapshots import list_snapshots
-from ebsim.core.version_table import version_blocks
+from ebsim.core.version_table import known_version_blocks
 from ebsim.errors import CorruptionError, EbsimError
 from ebsim.format.catalog_values import (
     BlockRecord,
@@ -42,6 +45,9 @@ from ebsim.results import CheckReport, Finding, SnapshotState
 from ebsim.storage.catalog import CatalogReader
 from ebsim.units import BLOCK_SIZE
 
+RECORDS_AT_ONCE = 4096
+"""Records looked up in one view of the catalog."""
+
 
 def check_store(context: StoreContext, progress: Progress, *, data: bool) -> CheckReport:
     """Check a store's structure and, with `data`, every stored byte.
@@ -50,27 +56,34 @@ def check_store(context: StoreContext, progress: Progress, *, data: bool) -> Che
         StoreError: The catalog, or the folder of segments, cannot be read at all.
     """
     with context.catalog.read() as raw:
-        reader = SoundReader(raw)
-        findings = reader.findings
+        reader = SoundReader.examine(raw)
+        damage = reader.damage
         snapshots = list_snapshots(reader)
         maps = MapCheck(reader, snapshots)
-        for part in (
-            maps.run(),
-            check_versions(reader, maps),
-            check_segments(reader),
-            check_ledger(reader, snapshots),
-            check_lineage(reader),
-            check_names(reader, snapshots),
-        ):
-            findings.extend(_as_far_as_it_goes(part))
+        segments = _segments(reader)
         blocks = reader.count(Table.BLOCKS)
-        live, count = _live_bytes(reader)
-    findings.extend(_check_files(context))
+        findings = [
+            finding
+            for part in (
+                reader.findings(),
+                maps.run(),
+                check_versions(reader, maps),
+                check_segments(reader),
+                check_ledger(reader, snapshots),
+                check_lineage(reader),
+                check_names(reader, snapshots),
+                check_counters(reader, snapshots),
+                check_meta_records(reader),
+                _check_files(context, segments),
+            )
+            for finding in _as_far_as_it_goes(part)
+        ]
+    live = sum(segment.live_bytes for segment in segments.values())
     read_bytes = 0
     if data:
-        read_bytes, damaged = _check_data(context, progress, live)
+        read_bytes, damaged = _check_data(context, damage, segments, progress)
         findings.extend(damaged)
-    orphans = context.segments.stored_bytes() - live - count * ALIGNMENT
+    orphans = context.segments.stored_bytes() - live - len(segments) * ALIGNMENT
     return CheckReport(
         level="data" if data else "structure",
         snapshots=len(snapshots),
@@ -89,45 +102,51 @@ def _as_far_as_it_goes(part: Iterator[Finding]) -> Iterator[Finding]:
         yield Finding(kind="corrupt-value", message=str(error))
 
 
-def _live_bytes(reader: CatalogReader) -> tuple[int, int]:
-    """Return the bytes of live records and the number of segments."""
-    segments = [SegmentRecord.decode(value) for _, value in reader.items(Table.SEGMENTS)]
-    return sum(segment.live_bytes for segment in segments), len(segments)
+def _segments(reader: CatalogReader) -> dict[int, SegmentRecord]:
+    """Return the segments that the catalog knows, by number."""
+    return {
+        parse_number_key(key): SegmentRecord.decode(value)
+        for key, value in reader.items(Table.SEGMENTS)
+    }
 
 
-def _check_files(context: StoreContext) -> Iterator[Finding]:
+def _check_files(context: StoreContext, segments: dict[int, SegmentRecord]) -> Iterator[Finding]:
     """Compare the segment files with the segments that the catalog knows."""
     present = context.segments.list_ids()
-    with context.catalog.read() as reader:
-        records = [SegmentRecord.decode(value) for _, value in reader.items(Table.SEGMENTS)]
-    known = {record.segment_id: record for record in records}
-    for segment_id, record in known.items():
-        if segment_id not in present and record.live_bytes:
-            yield Finding(
-                kind="missing-segment", message=f"the file of segment {segment_id.hex()} is missing"
-            )
+    known = {record.segment_id: record for record in segments.values()}
     for segment_id in present - known.keys():
-        yield Finding(
-            kind="unknown-segment",
-            message=f"the file of segment {segment_id.hex()} is not this store's",
-        )
-    for segment_id in known.keys() & present:
-        if not known[segment_id].live_bytes:
+        if not _is_registered(context, segment_id):
+            message = f"the file of segment {segment_id.hex()} is not this store's"
+            yield Finding(kind="unknown-segment", message=message)
+    for segment_id, record in known.items():
+        if not record.live_bytes:
             continue  # begun by somebody just now, or left by somebody who died
+        if segment_id not in present:
+            message = f"the file of segment {segment_id.hex()} is missing"
+            yield Finding(kind="missing-segment", message=message)
+            continue
         try:
             header = context.segments.read_header(segment_id)
         except EbsimError as error:
             yield Finding(kind="corrupt-segment", message=str(error))
             continue
         if (header.segment_id, header.store_id) != (segment_id, context.header.store_id):
-            yield Finding(
-                kind="corrupt-segment",
-                message=f"the file of segment {segment_id.hex()} has another's header",
-            )
+            message = f"the file of segment {segment_id.hex()} has another's header"
+            yield Finding(kind="corrupt-segment", message=message)
+
+
+def _is_registered(context: StoreContext, segment_id: bytes) -> bool:
+    """Return whether a segment is known now: it may have been begun during the check."""
+    with context.catalog.read() as reader:
+        segments = _segments(SoundReader.examine_table(reader, Table.SEGMENTS))
+    return any(record.segment_id == segment_id for record in segments.values())
 
 
 def _check_data(
-    context: StoreContext, progress: Progress, live_bytes: int
+    context: StoreContext,
+    damage: Damage,
+    segments: dict[int, SegmentRecord],
+    progress: Progress,
 ) -> tuple[int, list[Finding]]:
     """Read every live record; return the bytes read and what is damaged."""
     findings: list[Finding] = []
@@ -135,65 +154,65 @@ def _check_data(
     loader = BlockLoader(context)
     read_bytes = 0
 
-    def prove(task: tuple[Table, int, bytes, BlockRecord | MetaRecord]) -> str | None:
-        _, _, segment_id, record = task
+    def prove(task: _Task) -> str | None:
         try:
-            if isinstance(record, BlockRecord):
-                loader.load(BlockPlace(segment_id, record))
+            if isinstance(task.record, BlockRecord):
+                loader.load(BlockPlace(task.segment_id, task.record))
             else:
-                context.segments.read_record(segment_id, record.offset, record.extent)
+                place = task.record
+                context.segments.read_record(task.segment_id, place.offset, place.extent)
         except EbsimError as error:
             return str(error)
         return None
 
-    tasks = _live_records(context)
-    progress.start("check", live_bytes)
+    tasks = _live_records(context, damage, segments)
+    progress.start("check", sum(record.live_bytes for record in segments.values()))
     try:
         for task, wrong in run_in_order(lambda task: (task, prove(task)), tasks):
-            table, number, _, record = task
-            read_bytes += record.extent
-            progress.advance(record.extent)
-            if wrong is not None and _still_there(context, table, number):
-                if table is Table.BLOCKS:
-                    damaged[number] = wrong
+            read_bytes += task.record.extent
+            progress.advance(task.record.extent)
+            if wrong is not None and _still_there(context, task.table, task.number):
+                if task.table is Table.BLOCKS:
+                    damaged[task.number] = wrong
                 else:
                     findings.append(Finding(kind="corrupt-record", message=wrong))
     finally:
         progress.finish()
-    findings.extend(_blame(context, damaged))
+    findings.extend(_as_far_as_it_goes(_blame(context, damage, damaged)))
     return read_bytes, findings
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A live record that is to be read and proved."""
+
+    table: Table
+    number: int
+    segment_id: bytes
+    record: BlockRecord | MetaRecord
+
+
 def _live_records(
-    context: StoreContext,
-) -> Iterator[tuple[Table, int, bytes, BlockRecord | MetaRecord]]:
-    """Yield every live record with its table, number and segment; a short view at a time."""
-    with context.catalog.read() as reader:
-        segments = {
-            parse_number_key(key): SegmentRecord.decode(value).segment_id
-            for key, value in reader.items(Table.SEGMENTS)
-        }
+    context: StoreContext, damage: Damage, segments: dict[int, SegmentRecord]
+) -> Iterator[_Task]:
+    """Yield every live record; the catalog is looked at for a short time at once."""
     for table in (Table.BLOCKS, *META_TABLES):
         start = b""
-        while part := _some_records(context, table, start):
-            for key, record in part:
-                segment_id = segments.get(record.segment)
-                if segment_id is not None:
-                    yield table, parse_number_key(key), segment_id, record
-            start = number_key(parse_number_key(part[-1][0]) + 1)
+        while part := _some_records(context, damage, table, start):
+            for number, record in part:
+                segment = segments.get(record.segment)
+                if segment is not None:
+                    yield _Task(table, number, segment.segment_id, record)
+            start = number_key(part[-1][0] + 1)
 
 
 def _some_records(
-    context: StoreContext, table: Table, start: bytes
-) -> list[tuple[bytes, BlockRecord | MetaRecord]]:
-    found: list[tuple[bytes, BlockRecord | MetaRecord]] = []
+    context: StoreContext, damage: Damage, table: Table, start: bytes
+) -> list[tuple[int, BlockRecord | MetaRecord]]:
+    decode = BlockRecord.decode if table is Table.BLOCKS else MetaRecord.decode
     with context.catalog.read() as reader:
-        for key, value in reader.items(table, start=start):
-            decode = BlockRecord.decode if table is Table.BLOCKS else MetaRecord.decode
-            found.append((key, decode(value)))
-            if len(found) == 4096:
-                break
-    return found
+        items = islice(SoundReader(reader, damage).items(table, start=start), RECORDS_AT_ONCE)
+        return [(parse_number_key(key), decode(value)) for key, value in items]
 
 
 def _still_there(context: StoreContext, table: Table, number: int) -> bool:
@@ -202,18 +221,19 @@ def _still_there(context: StoreContext, table: Table, number: int) -> bool:
         return reader.get(table, number_key(number)) is not None
 
 
-def _blame(context: StoreContext, damaged: dict[int, str]) -> Iterator[Finding]:
+def _blame(context: StoreContext, damage: Damage, damaged: dict[int, str]) -> Iterator[Finding]:
     """Name the snapshots and byte ranges that damaged blocks hit."""
     if not damaged:
         return
     hits: dict[int, list[tuple[SnapshotId, tuple[int, int]]]] = {block: [] for block in damaged}
     wanted = np.array(sorted(damaged), dtype="<u8")
-    with context.catalog.read() as reader:
+    with context.catalog.read() as raw:
+        reader = SoundReader(raw, damage)
         for record in list_snapshots(reader):
             if record.state != SnapshotState.COMPLETED:
                 continue
             for leaf, page_id in walk_leaves(reader, record.root):
-                blocks = version_blocks(reader, load_page(reader, page_id))
+                blocks = known_version_blocks(reader, load_page(reader, page_id))
                 for place in np.flatnonzero(np.isin(blocks, wanted)).tolist():
                     start = (leaf * LEAF_BLOCKS + place) * BLOCK_SIZE
                     end = min(start + BLOCK_SIZE, record.size_bytes)

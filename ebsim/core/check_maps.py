@@ -12,18 +12,16 @@ import numpy.typing as npt
 
 from ebsim.core.abandon import published_ranges
 from ebsim.core.block_maps import load_page
-from ebsim.core.counters import peek
 from ebsim.core.reclaim import FREED_ENTRY_MAX
 from ebsim.errors import CorruptionError
 from ebsim.format.catalog_values import (
-    Counter,
     NodeKind,
     NodeRecord,
     Table,
     number_key,
     parse_number_key,
 )
-from ebsim.format.map_page import MAP_LEVELS, decode_numbers
+from ebsim.format.map_page import MAP_LEVELS, PAGE_ENTRIES, decode_numbers
 from ebsim.format.records import SnapshotRecord
 from ebsim.results import Finding, SnapshotState
 from ebsim.storage.catalog import CatalogReader
@@ -43,7 +41,8 @@ class MapCheck:
         self._reader = reader
         self._snapshots = snapshots
         self._entries: dict[int, int] = {}
-        self.versions: Seen = np.zeros(peek(reader, Counter.VERSION), dtype=bool)
+        last = max((parse_number_key(key) for key in reader.keys(Table.VERSIONS)), default=0)
+        self.versions: Seen = np.zeros((last + 1) * PAGE_ENTRIES, dtype=bool)
         self.pages: set[int] = {0}
 
     def run(self) -> Iterator[Finding]:
@@ -79,7 +78,7 @@ class MapCheck:
         used = page[page != 0]
         if level == 0:
             if len(used) and used.max() >= len(self.versions):
-                raise CorruptionError(f"version {used.max()} was never given out")
+                raise CorruptionError(f"version {used.max()} is not in the catalog")
             fresh = int(np.count_nonzero(~self.versions[used]))
             self.versions[used] = True
             self._entries[page_id] = len(used)

@@ -21,6 +21,8 @@ from ebsim.format.catalog_values import (
     number_key,
     parse_number_key,
     parse_pair_key,
+    parse_punch_key,
+    punch_key,
 )
 from ebsim.format.map_page import PAGE_ENTRIES, decode_page
 from ebsim.format.records import SnapshotRecord, decode_json, decode_volume
@@ -36,6 +38,9 @@ def check_versions(reader: CatalogReader, maps: MapCheck) -> Iterator[Finding]:
     references: Multiset[int] = Multiset()
     expected = maps.versions.copy()
     for queued in maps.queued_versions():
+        for version in queued[maps.versions[queued]].tolist():
+            message = f"version {version} is in a map, and to be freed"
+            yield Finding(kind="wrong-reference", message=message)
         expected[queued] = True
     for key, value in reader.items(Table.VERSIONS):
         first = parse_number_key(key) * PAGE_ENTRIES
@@ -96,6 +101,7 @@ def check_segments(reader: CatalogReader) -> Iterator[Finding]:
                 kind="wrong-count",
                 message=f"{name}: {segment.live_bytes} live bytes are recorded, {live} counted",
             )
+        yield from _check_punches(reader, number, name, used)
         end = ALIGNMENT
         for offset, extent in used:
             if offset < end or offset + extent > segment.published_end:
@@ -105,6 +111,18 @@ def check_segments(reader: CatalogReader) -> Iterator[Finding]:
             end = offset + extent
     for number in extents:
         yield Finding(kind="wrong-reference", message=f"segment {number} is missing")
+
+
+def _check_punches(
+    reader: CatalogReader, number: int, name: str, used: list[tuple[int, int]]
+) -> Iterator[Finding]:
+    """What is to be given back must not overlap what is live."""
+    live = {offset for offset, _ in used}
+    for key, _ in reader.items(Table.PUNCH, prefix=punch_key(number, 0)[:4]):
+        offset = parse_punch_key(key)[1]
+        if offset in live:
+            message = f"{name}: the live record at {offset} is to be given back"
+            yield Finding(kind="wrong-reference", message=message)
 
 
 def check_ledger(reader: CatalogReader, snapshots: list[SnapshotRecord]) -> Iterator[Finding]:

@@ -1,35 +1,81 @@
-"""Checking the catalog's values, and reading on behind those that are damaged."""
+"""Checking the catalog's values one by one, and reading on behind those that are damaged."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from ebsim.errors import CorruptionError
-from ebsim.format.catalog_values import Table
+from ebsim.core.reclaim import FREED_ENTRY_MAX
+from ebsim.errors import CorruptionError, EbsimError
+from ebsim.format.catalog_values import (
+    BlockRecord,
+    Counter,
+    MetaRecord,
+    NodeRecord,
+    SegmentRecord,
+    Table,
+    parse_number_key,
+)
+from ebsim.format.map_page import decode_numbers, decode_page
+from ebsim.format.records import decode_event, decode_json, decode_snapshot, decode_volume
+from ebsim.ids import parse_snapshot_id
 from ebsim.results import Finding
 from ebsim.storage.catalog import CatalogReader
+
+Damage = Mapping[Table, frozenset[bytes]]
+
+_DECODERS: dict[Table, Callable[[bytes], object]] = {
+    Table.VOLUMES: decode_volume,
+    Table.VOLUME_SNAPSHOTS: lambda value: parse_snapshot_id(value.decode("ascii", "replace")),
+    Table.SOURCES: decode_json,
+    Table.SNAPSHOTS: lambda value: decode_snapshot(value).to_result(),
+    Table.NODES: NodeRecord.decode,
+    Table.PAGES: decode_page,
+    Table.PAGE_RECORDS: MetaRecord.decode,
+    Table.VERSIONS: decode_page,
+    Table.VERSION_RECORDS: MetaRecord.decode,
+    Table.BLOCKS: BlockRecord.decode,
+    Table.HASHES: parse_number_key,
+    Table.SEGMENTS: SegmentRecord.decode,
+    Table.SESSIONS: decode_json,
+    Table.FREED: lambda value: decode_numbers(value, FREED_ENTRY_MAX),
+    Table.PUNCH: parse_number_key,
+    Table.JOURNAL: MetaRecord.decode,
+    Table.LEDGER: decode_event,
+}
+"""How the values of each table are read; those that are not here hold nothing that can be wrong."""
+
+_COUNTER_KEYS = frozenset(counter.key for counter in Counter)
 
 
 class SoundReader:
     """A view of the catalog in which damaged values are missing, so that a check can go on.
 
     Attributes:
-        findings: The damaged values.
+        damage: The keys of damaged values.
     """
 
-    def __init__(self, reader: CatalogReader) -> None:
+    def __init__(self, reader: CatalogReader, damage: Damage) -> None:
         self._reader = reader
-        self._damaged = {table: frozenset(_damaged_keys(reader, table)) for table in Table}
-        self.findings = [
-            Finding(
-                kind="corrupt-value",
-                message=f"the catalog's entry {table.name.lower()}/{key.hex()} is damaged",
-            )
-            for table, keys in self._damaged.items()
-            for key in sorted(keys)
-        ]
+        self.damage = damage
+
+    @classmethod
+    def examine(cls, reader: CatalogReader) -> "SoundReader":
+        """Look at every value of the catalog."""
+        return cls(reader, {table: frozenset(_damaged_keys(reader, table)) for table in Table})
+
+    @classmethod
+    def examine_table(cls, reader: CatalogReader, table: Table) -> "SoundReader":
+        """Look at the values of one table, the only one to be read then."""
+        return cls(reader, {table: frozenset(_damaged_keys(reader, table))})
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield the damaged values."""
+        for table, keys in self.damage.items():
+            for key in sorted(keys):
+                message = f"the catalog's entry {table.name.lower()}/{key.hex()} is damaged"
+                yield Finding(kind="corrupt-value", message=message)
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """Return a value; None where it is missing or damaged."""
-        return None if key in self._damaged[table] else self._reader.get(table, key)
+        return None if key in self.damage[table] else self._reader.get(table, key)
 
     def floor(self, table: Table, key: bytes) -> tuple[bytes, bytes] | None:
         """Return the entry with the greatest key that is not greater; None if it is damaged."""
@@ -42,12 +88,11 @@ class SoundReader:
         self, table: Table, *, start: bytes = b"", prefix: bytes = b"", reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield the sound entries whose key begins with `prefix`."""
-        damaged = self._damaged[table]
+        damaged = self.damage[table]
         if not damaged:
             yield from self._reader.items(table, start=start, prefix=prefix, reverse=reverse)
             return
-        keys = sorted(self._reader.keys(table), reverse=reverse)
-        for key in keys:
+        for key in sorted(self._reader.keys(table), reverse=reverse):
             if key.startswith(prefix) and key not in damaged and (reverse or key >= start):
                 value = self._reader.get(table, key)
                 if value is not None:
@@ -64,7 +109,12 @@ class SoundReader:
 
 def _damaged_keys(reader: CatalogReader, table: Table) -> Iterator[bytes]:
     for key in reader.keys(table):
+        decode = _DECODERS.get(table)
+        if table is Table.META and key in _COUNTER_KEYS:
+            decode = parse_number_key
         try:
-            reader.get(table, key)
-        except CorruptionError:
+            value = reader.get(table, key)
+            if decode is not None and value is not None:
+                decode(value)
+        except (EbsimError, ValueError):
             yield key

@@ -27,7 +27,7 @@ from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
 from ebsim.core.space import SpaceChange, get_segment, reclaim_pending, release_items
 from ebsim.core.version_table import clear_versions
-from ebsim.errors import CorruptionError, EbsimError
+from ebsim.errors import CorruptionError, EbsimError, StoreError
 from ebsim.format.catalog_values import (
     FIRST_BLOCK,
     Counter,
@@ -83,6 +83,8 @@ def reclaim_if_possible(context: StoreContext) -> None:
     try:
         reclaim_if_needed(context)
     except EbsimError as error:
+        if isinstance(error, StoreError):
+            context.poison = context.poison or str(error)
         _log.warning("freed bytes are not given back yet: %s", error)
 
 

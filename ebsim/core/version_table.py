@@ -21,16 +21,22 @@ def version_blocks(reader: CatalogReader, versions: Page) -> Page:
     Raises:
         CorruptionError: A version is in a map but not in the table: it must not read as zeros.
     """
-    blocks = np.zeros(len(versions), dtype="<u8")
-    for group, places in _groups(versions):
-        page = _load(reader, group)
-        blocks[places] = page[versions[places] % PAGE_ENTRIES]
+    blocks = known_version_blocks(reader, versions)
     missing = versions[(blocks == 0) & (versions != 0)]
     if len(missing):
         raise CorruptionError(
             f"version {missing[0]} is in a block map but not in the catalog",
             ErrorCode.CORRUPT_CATALOG,
         )
+    return blocks
+
+
+def known_version_blocks(reader: CatalogReader, versions: Page) -> Page:
+    """Return the block id of each version, in the same order; 0 where the table has none."""
+    blocks = np.zeros(len(versions), dtype="<u8")
+    for group, places in _groups(versions):
+        page = _load(reader, group)
+        blocks[places] = page[versions[places] % PAGE_ENTRIES]
     return blocks
 
 

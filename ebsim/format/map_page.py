@@ -6,7 +6,7 @@ the version ids of 256 consecutive blocks (128 MiB of a volume); a page above ho
 compared by page ids first. Four levels reach 2^32 blocks, 2 PiB.
 
 On disk a page is the difference from entry to entry, byte-transposed and zstd-compressed: version
-ids mostly count upwards, so 2048 bytes become 25 to 1000 (decision 001). In memory it is a numpy
+ids mostly count upwards, so 2048 bytes become 25 to 1300 (decision 001). In memory it is a numpy
 array, little-endian, compared and gathered without a loop in Python.
 """
 

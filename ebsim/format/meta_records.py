@@ -71,8 +71,8 @@ def encode_journal(sequence: int, previous: bytes, operation: str, facts: dict[s
 
     Args:
         sequence: The number of the commit it belongs to.
-        previous: The stored checksum of the entry before it: the journal is a chain, so that of
-            two entries with one number the one that was never committed can be told.
+        previous: The XXH3-128 of the payload of the entry before it: a chain, so that of two
+            entries with one number the one that was never committed can be told.
         operation: `complete` or `delete`.
         facts: What the operation did, enough to do it again.
     """

@@ -24,7 +24,7 @@ class VolumeRecord:
 
     Attributes:
         volume_id: `vol-` and 17 hex digits.
-        number: Its number in this store; names its lock region.
+        number: Its number in this store.
         source: Where its bytes were read from last.
         size_bytes: Its size at the last completed snapshot, 0 before the first.
         created_us: When it was first seen.

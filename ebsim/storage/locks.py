@@ -7,7 +7,8 @@ process exclude each other as two processes do. There is nothing to clean up aft
 Regions:
     RECLAIM    Exclusive while freed bytes are given back, and while a store is made.
     SESSION    One for each writing session: free means that its process is dead.
-    VOLUME     Many, by hash of a volume's id: exclusive while a snapshot of a source is made.
+    VOLUME     Many, by hash of a source's identity or a volume's id: exclusive while a snapshot of
+               it is made.
 """
 
 import errno

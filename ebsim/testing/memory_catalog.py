@@ -45,13 +45,13 @@ class MemoryTables:
         for key in sorted(keys, reverse=reverse):
             yield key, entries[key]
 
-    def keys(self, table: Table) -> Iterator[bytes]:
-        """Yield all keys in order."""
-        yield from sorted(self.tables[table])
-
     def count(self, table: Table) -> int:
         """Return the number of entries in a table."""
         return len(self.tables[table])
+
+    def keys(self, table: Table) -> Iterator[bytes]:
+        """Yield all keys in order."""
+        yield from sorted(self.tables[table])
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set a value."""
@@ -93,6 +93,8 @@ class MemoryCatalog:
 
     Attributes:
         read_only: Whether nothing can be changed: never.
+        before_update: Called with a view before each transaction; what it raises comes out of
+            `update`, as if the transaction had failed.
     """
 
     read_only = False
@@ -100,16 +102,22 @@ class MemoryCatalog:
     def __init__(self, tables: MemoryTables | None = None) -> None:
         self._tables = (tables or MemoryTables()).tables
         self._writing = threading.Lock()
+        self.before_update: Callable[[MemoryTables], None] = lambda _view: None
+
+    def view(self) -> MemoryTables:
+        """Return what it holds now."""
+        return MemoryTables(self._tables)
 
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
         """Give one consistent view."""
-        yield MemoryTables(self._tables)
+        yield self.view()
 
     def update(self, change: Callable[[CatalogWriter], T]) -> T:
         """Run `change` and keep what it wrote, unless it raises."""
         with self._writing:
-            writer = MemoryTables(self._tables)
+            self.before_update(self.view())
+            writer = self.view()
             try:
                 result = change(writer)
             except BaseException:

@@ -13,7 +13,6 @@ from ebsim.core.recovery import recover
 from ebsim.engine import Store
 from ebsim.entropy import Entropy
 from ebsim.format.store_header import StoreHeader
-from ebsim.storage.catalog import Catalog
 from ebsim.storage.files import Files
 from ebsim.storage.locks import LockFile
 from ebsim.storage.reserve import Reserve
@@ -43,7 +42,7 @@ class MemoryStore:
         self._lock_path = folder / "lock"
         self.files = MemoryFiles()
         self.files.make_directory(SEGMENTS)
-        self.catalog: Catalog = MemoryCatalog(new_tables())
+        self.catalog = MemoryCatalog(new_tables())
         self.clock: Clock = ManualClock()
         self.entropy: Entropy = SeededEntropy()
 

@@ -32,7 +32,6 @@ from ebsim.config import SnapshotOptions
 from ebsim.engine import Seams, Store
 from ebsim.entropy import Entropy, SystemEntropy
 from ebsim.errors import EbsimError
-from ebsim.ids import SnapshotId
 from ebsim.progress import SilentProgress
 from ebsim.storage.files import Files, PosixFiles
 from ebsim.storage.sources import BlockSource
@@ -55,7 +54,7 @@ class Task:
         operation: create, delete or restore.
         disk: create: the identity of the source.
         blocks: create: the source's blocks, as numbers of the palette.
-        parent_id: create: `SnapshotOptions.parent`.
+        description: create: `SnapshotOptions.description`.
         snapshot_ids: delete: which, in this order; restore: the one.
         target: restore: the file.
         in_place: restore: write only what differs.
@@ -71,7 +70,7 @@ class Task:
     operation: str
     disk: str = ""
     blocks: tuple[int, ...] = ()
-    parent_id: str | None = None
+    description: str = ""
     snapshot_ids: tuple[str, ...] = ()
     target: str = ""
     in_place: bool = False
@@ -278,8 +277,8 @@ def _operate(store: Store, task: Task, steps: Steps) -> list[str]:
     progress = TellingProgress(steps)
     if task.operation == "create":
         source = PausingSource(disk_of_numbers(task.disk, task.blocks), task, steps)
-        parent = None if task.parent_id is None else SnapshotId(task.parent_id)
-        shown = store.create_snapshot(source, SnapshotOptions(parent=parent), progress)
+        options = SnapshotOptions(description=task.description)
+        shown = store.create_snapshot(source, options, progress)
         return [shown.snapshot_id]
     if task.operation == "delete":
         report = store.delete_snapshots(list(task.snapshot_ids))

@@ -1,0 +1,95 @@
+"""Fixtures for every test: stores in fast temporary folders, and seams that a test holds."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from ebsim.testing import devices
+from ebsim.testing.seams import ManualClock, SeededEntropy, fast_folder
+
+if TYPE_CHECKING:
+    from ebsim.engine import Seams, Store  # imported late: unit tests do without
+
+SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=150,
+    stateful_step_count=40,
+    suppress_health_check=SLOW_IS_FINE,
+)
+settings.register_profile(
+    "long",
+    deadline=None,
+    max_examples=1000,
+    stateful_step_count=60,
+    print_blob=True,
+    suppress_health_check=SLOW_IS_FINE,
+)
+# EBSIM_TEST_PROFILE=long searches for long and at random; `ci` is the same in every run.
+settings.load_profile(os.environ.get("EBSIM_TEST_PROFILE", "ci"))
+
+
+@pytest.fixture
+def fast_path() -> Iterator[Path]:
+    """An empty folder in memory, removed afterwards."""
+    folder = fast_folder()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def fast_module_path() -> Iterator[Path]:
+    """An empty folder in memory for all tests of a module, removed afterwards."""
+    folder = fast_folder()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def store_path(fast_path: Path) -> Path:
+    """Where `store` is; nothing is there unless `store` is asked for too."""
+    return fast_path / "store"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The clock of `seams`."""
+    return ManualClock()
+
+
+@pytest.fixture
+def seams(clock: ManualClock) -> "Seams":
+    """Real files, a clock that stands still, and random bytes that are always the same."""
+    from ebsim.engine import Seams
+
+    return Seams(clock=clock, entropy=SeededEntropy())
+
+
+@pytest.fixture
+def store(store_path: Path, seams: "Seams") -> "Iterator[Store]":
+    """An empty store, open."""
+    from ebsim.engine import Store
+
+    with Store.create(store_path, seams) as opened:
+        yield opened
+
+
+# Loop devices and mounted file systems: tests marked `root`, optionally with the tools they need,
+# as in `@pytest.mark.root("mkfs.xfs")`. ebsim/testing/devices.py makes and takes down the devices.
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked `root`, with the reason, where this machine cannot run it."""
+    markers = list(item.iter_markers("root"))
+    if markers:
+        tools = [tool for marker in markers for tool in marker.args]
+        if reason := devices.missing(*tools):
+            pytest.skip(reason)

@@ -1,0 +1,109 @@
+"""Every numbered claim, invariant and fault of the documents is shown by a test that exists.
+
+The documents name their tests as `tests/PATH.py::NAME`, or with a class between. The code and the
+tests name the documents' numbers: S-7 in docs/semantics.md, I-4 in docs/format.md, F14 in
+docs/testing.md, "semantics section 2.3". Both directions must lead somewhere.
+
+A fault that no test shows yet says so.
+"""
+
+import ast
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+CODE = [
+    path for folder in ("ebsim", "tests") for path in sorted((REPOSITORY / folder).rglob("*.py"))
+]
+
+_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+(?:::\w+)?)`")
+
+
+def read(name: str) -> str:
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+def sections(text: str, beginning: str) -> dict[str, str]:
+    """Return what follows each beginning (a regular expression with one group), up to the next."""
+    parts = re.split(rf"(?m){beginning}", text)
+    assert len(parts[1::2]) == len(set(parts[1::2])), "a number is given twice"
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+CLAIMS = {
+    **sections(read("docs/semantics.md"), r"^#### (S-\d+) "),
+    **sections(read("docs/format.md"), r"^- \*\*(I-\d+)\*\* "),
+    **sections(read("docs/testing.md"), r"^\| (F\d+) \|"),
+}
+
+
+@lru_cache
+def functions(path: Path) -> set[str]:
+    """Return the names of a module's functions, those in classes as `CLASS::NAME`."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    methods = {
+        f"{owner.name}::{node.name}"
+        for owner in body
+        if isinstance(owner, ast.ClassDef)
+        for node in owner.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    return methods | {node.name for node in body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("number", CLAIMS)
+def test_claim_is_shown_by_a_test(number: str) -> None:
+    body = re.split(r"(?m)^#", CLAIMS[number])[0]
+    assert _TEST.search(body) or (number.startswith("F") and "| not yet |\n" in body)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_are_named_exist(document: Path) -> None:
+    for path, name in _TEST.findall(document.read_text(encoding="utf-8")):
+        assert (REPOSITORY / path).is_file(), path
+        assert name.rpartition(":")[2].startswith("test_"), name
+        assert name in functions(REPOSITORY / path), f"{path}::{name}"
+
+
+def test_numbers_of_claims_have_no_gaps() -> None:
+    for letter in ("S-", "I-"):
+        numbers = [int(name.removeprefix(letter)) for name in CLAIMS if name.startswith(letter)]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_each_claim_about_ebs_has_its_parts() -> None:
+    for number, body in CLAIMS.items():
+        if number.startswith("S-"):
+            parts = re.findall(r"(?m)^- (\w+): ", body)
+            assert parts == ["EBS", "ebsim", "Difference", "Tests"], number
+
+
+def test_numbers_in_the_code_are_those_of_the_documents() -> None:
+    for path in CODE:
+        if path != Path(__file__).resolve():
+            found = re.findall(r"\b(?:[SI]-\d+|F\d\d?)\b", path.read_text(encoding="utf-8"))
+            assert set(found) <= set(CLAIMS), path
+
+
+def test_sections_that_the_code_names_exist() -> None:
+    headings = re.findall(r"(?m)^#+ (\d+(?:\.\d+)?)\.? ", read("docs/semantics.md"))
+    for path in CODE:
+        for line in re.findall(r"semantics sections? ([\d., and]+)", path.read_text("utf-8")):
+            assert set(re.findall(r"\d+(?:\.\d+)?", line)) <= set(headings), path
+
+
+def test_documents_that_the_code_names_exist() -> None:
+    for path in [*CODE, REPOSITORY / "Makefile", REPOSITORY / "pyproject.toml"]:
+        for name in re.findall(r"\bdocs/[\w./-]+\.md\b", path.read_text(encoding="utf-8")):
+            assert (REPOSITORY / name).is_file(), f"{path}: {name}"
+
+
+def test_decisions_that_the_code_names_exist() -> None:
+    numbers = {path.name[:3] for path in (REPOSITORY / "docs" / "decisions").glob("*.md")}
+    for path in CODE:
+        found = re.findall(r"\bdecision (\d{3})\b", path.read_text(encoding="utf-8"))
+        assert set(found) <= numbers, path

@@ -1,0 +1,156 @@
+"""A disk that is full, as a real file system: a small ext4 image on a loop device (F14 to F16)."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ebsim.engine import Store
+from ebsim.errors import EbsimError
+from ebsim.results import Snapshot, SnapshotState
+from ebsim.testing.contents import noise_block
+from ebsim.testing.invariants import assert_healthy, assert_store_matches
+from ebsim.testing.model import ReferenceModel
+from ebsim.testing.sources import MemorySource, disk_of
+from ebsim.units import BLOCK_SIZE, MIB
+
+pytestmark = [pytest.mark.slow, pytest.mark.root]
+
+DISK_SIZE = 128 * MIB
+
+
+@pytest.fixture
+def small_disk(fast_path: Path) -> Iterator[Path]:
+    """The mount point of an empty ext4 file system of 128 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system needs root")
+    image, mount_point = fast_path / "disk.img", fast_path / "mnt"
+    with image.open("wb") as file:
+        file.truncate(DISK_SIZE)
+    mount_point.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", image], check=True)
+    mounted = subprocess.run(
+        ["mount", "-o", "loop", image, mount_point], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a loop device cannot be mounted here: {mounted.stderr.strip()}")
+    yield mount_point
+    subprocess.run(["umount", mount_point], check=True)
+
+
+def free_bytes(path: Path) -> int:
+    facts = os.statvfs(path)
+    return facts.f_bavail * facts.f_frsize
+
+
+def fill(folder: Path) -> None:
+    """Use up every block of the file system."""
+    fd = os.open(folder / "filler", os.O_WRONLY | os.O_CREAT)
+    try:
+        for size in (MIB, 4096, 1):
+            try:
+                while True:
+                    os.write(fd, b"\xff" * size)
+            except OSError:
+                continue
+    finally:
+        os.fsync(fd)
+        os.close(fd)
+    assert free_bytes(folder) == 0
+
+
+def snapshot(store: Store, model: ReferenceModel, disk: MemorySource) -> Snapshot:
+    shown = store.create_snapshot(disk)
+    if disk.identity not in model.volumes:
+        model.add_volume(disk.identity, disk.size_bytes)
+    for start in range(0, disk.size_bytes, BLOCK_SIZE):
+        model.write(disk.identity, start // BLOCK_SIZE, disk.read(start, start + BLOCK_SIZE))
+    model.snapshot(disk.identity, shown.snapshot_id)
+    return shown
+
+
+def large_disk(name: str) -> MemorySource:
+    """200 MiB that do not compress, and of which no two blocks are equal."""
+    disk = MemorySource(name, 400 * BLOCK_SIZE)
+    for index in range(400):
+        disk.put(index, index.to_bytes(8, "little") + noise_block(0)[8:])
+    return disk
+
+
+def test_snapshot_that_does_not_fit_ends_as_error(small_disk: Path) -> None:
+    """F14: the others stay as they are, and the space of the failed one comes back."""
+    path = small_disk / "store"
+    model = ReferenceModel()
+    disk = disk_of(*(noise_block(number) for number in range(8)))
+    with Store.create(path) as store:
+        snapshot(store, model, disk)
+        free_before = free_bytes(small_disk)
+        with pytest.raises(EbsimError, match=r"(?i)no space"):
+            store.create_snapshot(large_disk("memory:large"))
+
+    with Store.open(path) as store:
+        states = [shown.state for shown in store.list_snapshots()]
+        assert states.count(SnapshotState.ERROR) == 1
+        assert SnapshotState.PENDING not in states
+        (failed,) = (each for each in store.list_snapshots() if each.state is SnapshotState.ERROR)
+        assert "space" in failed.state_message.lower()
+        assert_store_matches(store, model)
+        assert_healthy(store)
+        disk.put(3, noise_block(20))
+        snapshot(store, model, disk)
+        store.delete_snapshots([failed.snapshot_id])
+        assert_store_matches(store, model)
+        assert free_bytes(small_disk) > free_before - 4 * MIB
+
+
+def test_deleting_works_with_no_byte_free_and_gives_space_back(small_disk: Path) -> None:
+    """F16: also for a store that is opened only when the disk is full already."""
+    path = small_disk / "store"
+    model = ReferenceModel()
+    disk = disk_of(*(noise_block(number) for number in range(16)))
+    with Store.create(path) as store:
+        first = snapshot(store, model, disk)
+        for index in range(12):
+            disk.put(index, noise_block(index + 20))
+        snapshot(store, model, disk)
+    fill(small_disk)
+
+    with Store.open(path) as store:
+        assert_store_matches(store, model)
+        planned = store.delete_snapshots([first.snapshot_id], dry_run=True)
+        done = store.delete_snapshots([first.snapshot_id])
+
+        assert done.deleted == planned.deleted
+        assert done.deleted[0].freed_size_bytes == 12 * BLOCK_SIZE
+        assert free_bytes(small_disk) >= 11 * BLOCK_SIZE
+        model.delete([first.snapshot_id])
+        assert_store_matches(store, model)
+        assert_healthy(store)
+    with Store.open(path) as store:
+        disk.put(15, noise_block(40))
+        snapshot(store, model, disk)
+        assert_store_matches(store, model)
+
+
+def test_disk_that_fills_up_while_the_store_is_open(small_disk: Path) -> None:
+    """A snapshot fails, the store is opened again, everything is deleted: all on a full disk."""
+    path = small_disk / "store"
+    model = ReferenceModel()
+    disk = disk_of(*(noise_block(number) for number in range(8)))
+    with Store.create(path) as store:
+        first = snapshot(store, model, disk)
+        fill(small_disk)
+        disk.put(0, noise_block(20))
+        disk.put(1, noise_block(21))
+        with pytest.raises(EbsimError, match=r"(?i)no space"):
+            store.create_snapshot(disk)
+
+    with Store.open(path) as store:
+        assert_store_matches(store, model)
+        store.delete_snapshots([shown.snapshot_id for shown in store.list_snapshots()])
+        model.delete([first.snapshot_id])
+        assert_store_matches(store, model)
+        assert free_bytes(small_disk) >= 7 * BLOCK_SIZE
+        assert_healthy(store)

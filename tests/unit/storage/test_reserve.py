@@ -1,0 +1,151 @@
+"""The reserve: there while there is room, given up when space is low, and made again."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from ebsim.storage.reserve import RESERVE_SIZE, ROOM_MIN, Reserve
+from ebsim.testing.memory_files import MemoryFiles
+from ebsim.testing.observed_files import ObservedFiles
+
+FOLDER = Path("/store")
+PATH = FOLDER / "reserve"
+FILLER = FOLDER / "filler"
+
+
+def files_with(free_bytes: int) -> MemoryFiles:
+    files = MemoryFiles(capacity_bytes=free_bytes)
+    files.make_directory(FOLDER)
+    return files
+
+
+def fill_up(files: MemoryFiles, leave_bytes: int) -> None:
+    """Use up all space but this."""
+    files.create(FILLER).reserve(files.free_bytes(FOLDER) - leave_bytes)
+
+
+def test_reserve_takes_its_space_at_once() -> None:
+    files = files_with(ROOM_MIN)
+
+    assert Reserve(PATH, files).fill()
+
+    assert files.allocated_bytes(PATH) == RESERVE_SIZE
+    assert files.free_bytes(FOLDER) == ROOM_MIN - RESERVE_SIZE
+
+
+def test_reserve_that_is_there_is_left_as_it_is() -> None:
+    files = files_with(ROOM_MIN)
+    assert Reserve(PATH, files).fill()
+
+    assert Reserve(PATH, files).fill()
+
+    assert files.free_bytes(FOLDER) == ROOM_MIN - RESERVE_SIZE
+
+
+def test_reserve_is_not_made_where_there_is_little_room() -> None:
+    files = files_with(ROOM_MIN - 4096)
+
+    assert not Reserve(PATH, files).fill()
+
+    assert files.list(FOLDER) == []
+
+
+@pytest.mark.parametrize("operation", ["create", "reserve"])
+def test_reserve_that_cannot_be_made_leaves_nothing(operation: str) -> None:
+    """On a file system without fallocate, or one that another process has just filled."""
+    files = files_with(ROOM_MIN)
+
+    def before(called: str, _path: Path) -> None:
+        if called == operation:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert not Reserve(PATH, ObservedFiles(files, before)).fill()
+
+    assert files.list(FOLDER) == []
+    assert files.free_bytes(FOLDER) == ROOM_MIN
+
+
+def test_reserve_that_another_process_makes_just_now_is_left_to_it() -> None:
+    files = files_with(ROOM_MIN)
+
+    def before(called: str, path: Path) -> None:
+        if called == "create":
+            files.create(path)
+
+    Reserve(PATH, ObservedFiles(files, before)).fill()
+
+    assert files.list(FOLDER) == ["reserve"]
+
+
+@pytest.mark.parametrize("operation", ["allocated_bytes", "free_bytes", "remove"])
+def test_reserve_is_a_comfort_of_which_no_failure_matters(operation: str) -> None:
+    files = files_with(RESERVE_SIZE + ROOM_MIN)
+    Reserve(PATH, files).fill()
+    fill_up(files, 0)
+    done: list[str] = []
+
+    def before(called: str, _path: Path) -> None:
+        if called == operation:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Reserve(PATH, ObservedFiles(files, before)).released_if_low():
+        done.append("deleted")
+
+    assert done == ["deleted"]
+
+
+def test_reserve_is_kept_while_there_is_room() -> None:
+    files = files_with(RESERVE_SIZE + ROOM_MIN)
+    reserve = Reserve(PATH, files)
+    reserve.fill()
+
+    with reserve.released_if_low():
+        assert files.list(FOLDER) == ["reserve"]
+    assert files.list(FOLDER) == ["reserve"]
+
+
+def test_reserve_is_given_up_when_space_is_low_and_made_again() -> None:
+    files = files_with(RESERVE_SIZE + ROOM_MIN)
+    reserve = Reserve(PATH, files)
+    reserve.fill()
+    fill_up(files, 0)
+
+    with reserve.released_if_low():
+        assert files.free_bytes(FOLDER) == RESERVE_SIZE
+        files.remove(FILLER)  # what the deletion gives back
+
+    assert files.allocated_bytes(PATH) == RESERVE_SIZE
+
+
+def test_reserve_stays_away_as_long_as_there_is_no_room() -> None:
+    files = files_with(RESERVE_SIZE + ROOM_MIN)
+    reserve = Reserve(PATH, files)
+    reserve.fill()
+    fill_up(files, 0)
+
+    with reserve.released_if_low():
+        pass
+
+    assert files.list(FOLDER) == ["filler"]
+    with reserve.released_if_low():  # and its absence is no failure
+        files.remove(FILLER)
+    assert files.list(FOLDER) == ["reserve"]
+
+
+def test_reserve_is_made_again_also_after_a_failure() -> None:
+    files = files_with(RESERVE_SIZE + ROOM_MIN)
+    reserve = Reserve(PATH, files)
+    reserve.fill()
+    fill_up(files, 0)
+
+    def fail() -> None:
+        with reserve.released_if_low():
+            files.remove(FILLER)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert files.list(FOLDER) == ["reserve"]
