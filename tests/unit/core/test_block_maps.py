@@ -34,7 +34,7 @@ INDICES = st.one_of(
     st.integers(65_000, 66_000),
     st.integers(0, BLOCKS_MAX - 1),
 )
-WRITES = st.sets(INDICES, max_size=8)
+WRITES = st.sets(INDICES, max_size=6)
 """Which blocks a snapshot changes; each gets a version of its own."""
 
 Maps = tuple[MemoryTables, list[int], list[dict[int, int]]]
@@ -52,7 +52,7 @@ def make_maps(history: Sequence[tuple[int, set[int]]]) -> Maps:
     return tables, roots, models
 
 
-HISTORIES = st.lists(st.tuples(st.integers(0, 9), WRITES), min_size=1, max_size=5).map(make_maps)
+HISTORIES = st.lists(st.tuples(st.integers(0, 9), WRITES), min_size=1, max_size=4).map(make_maps)
 
 
 @given(HISTORIES)

@@ -80,10 +80,10 @@ def deleted(fast_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deleted:
     with disk.open() as store:
         gone = [store.create_snapshot(wide_source(stamp)).snapshot_id for stamp in (1, 3)]
     with disk.open() as store:
-        session = current_session(store._context)
-        session.seal_segment(session.borrow_segment())  # the second segment: nothing is in it
         kept = store.create_snapshot(wide_source(100)).snapshot_id
     context = disk.context()
+    session = current_session(context)
+    session.seal_segment(session.borrow_segment())  # the third segment: nothing is in it
 
     def stop_when_freed(view: MemoryTables) -> None:
         if view.count(Table.FREED):
@@ -212,14 +212,14 @@ def test_interrupted_punching_loses_no_range(deleted: Deleted) -> None:
 
 
 def test_segment_in_which_nothing_is_left_is_removed(deleted: Deleted) -> None:
-    """The first has journal entries, which stay; the fourth is being filled."""
+    """The first has journal entries, which stay; the fourth is being filled by the deletion."""
     context = deleted.disk.context()
     assert [parse_number_key(key) for key in deleted.view().keys(Table.SEGMENTS)] == [1, 2, 3, 4]
 
     reclaim(context)
 
     left = dict(deleted.view().items(Table.SEGMENTS))
-    assert [parse_number_key(key) for key in left] == [1, 3, 4]
+    assert [parse_number_key(key) for key in left] == [1, 2, 4]
     ids = {SegmentRecord.decode(value).segment_id for value in left.values()}
     assert context.segments.list_ids() == ids
 
