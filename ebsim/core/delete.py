@@ -110,6 +110,8 @@ def plan_deletion(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> 
 
 
 def _ensure_deletable(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> None:
+    if not snapshot_ids:
+        raise InvalidInputError("No snapshot is named.")
     if len(set(snapshot_ids)) != len(snapshot_ids):
         raise InvalidInputError("A snapshot is named twice.")
     if len(snapshot_ids) > SNAPSHOTS_MAX:
