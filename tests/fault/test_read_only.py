@@ -1,4 +1,4 @@
-"""A store on a read-only file system (F18): reading works, and writing is refused in one sentence."""
+"""A store on a read-only file system (F18): reading works, writing is refused in one sentence."""
 
 import subprocess
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def test_a_read_only_store_can_be_read_and_not_written(file_system: Path, tmp_pa
         assert store.check(data=True).healthy
         with pytest.raises(StoreError, match="is read-only"):
             store.create_snapshot(source)
-        with pytest.raises(StoreError, match="is read-only|open it again"):
+        with pytest.raises(StoreError, match=r"is read-only|open it again"):
             store.delete_snapshots([kept])
 
     assert (tmp_path / "restored.img").read_bytes() == CONTENT
