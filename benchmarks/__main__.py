@@ -1,0 +1,103 @@
+"""Run the benchmarks: `python -m benchmarks [compare] [growth]`; without a name, both."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.measuring import BenchmarkError
+from benchmarks.tables import replace_section
+from ebsim.units import GIB, MIB
+
+SPACE_FACTOR = 3.4
+"""Bytes needed for a byte of image: the image, three stores, and a restored copy."""
+
+GROWTH_SPACE = GIB // 2
+LOAD_MAX = 0.5
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what was asked for and return the exit code."""
+    options = _parse(arguments)
+    load = os.getloadavg()[0]
+    if load > LOAD_MAX:
+        print(f"The load is {load:.1f}: other work will disturb the timings.", file=sys.stderr)
+    benchmarks: Mapping[str, Callable[[argparse.Namespace], tuple[str, object]]] = {
+        "compare": _compare,
+        "growth": _growth,
+    }
+    try:
+        for name, benchmark in benchmarks.items():
+            if name in (options.names or benchmarks):
+                _keep(options, name, *benchmark(options))
+    except BenchmarkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="compare, growth; both by default")
+    add("--work", type=Path, help="where to work; in memory by default, if there is room")
+    add("--size-gib", type=float, default=4.0, help="size of the image (default: 4)")
+    add("--image", type=Path, help="use a copy of this image instead of making one")
+    add("--runs", type=int, default=3, help="runs of each step (default: 3)")
+    add("--only", default="", help="peers to compare with, by commas: restic,borg,qemu-img")
+    add("--chain", type=int, default=10_000, help="snapshots of the longest chain")
+    add("--output", type=Path, default=Path("build/benchmarks"), help="folder for the results")
+    add("--document", type=Path, help="a Markdown file to put the tables into")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - {"compare", "growth"}
+    if unknown or options.size_gib * GIB < 64 * MIB or options.runs < 1 or options.chain < 10:
+        parser.error("a name or number is out of range")
+    return options
+
+
+def _compare(options: argparse.Namespace) -> tuple[str, object]:
+    from benchmarks.compare import Comparison
+    from benchmarks.compare_report import compare_json, compare_markdown
+    from benchmarks.image import build_image, copy_image
+    from benchmarks.machine import look_at_machine
+    from benchmarks.workplace import make_shell, work_folder
+
+    given: Path | None = options.image
+    size = given.stat().st_size if given else int(options.size_gib * GIB) // MIB * MIB
+    with work_folder(options.work, int(size * SPACE_FACTOR)) as work:
+        machine = look_at_machine(work)
+        image = work / "image.raw"
+        print("making the image", file=sys.stderr)
+        facts = copy_image(image, given) if given else build_image(image, size, work / "tree")
+        only = [name for name in options.only.split(",") if name]
+        results = Comparison(make_shell(work), image, options.runs, only).run()
+    return compare_markdown(results, facts, machine), compare_json(results, facts, machine)
+
+
+def _growth(options: argparse.Namespace) -> tuple[str, object]:
+    from benchmarks.growth import measure_growth
+    from benchmarks.growth_report import growth_json, growth_markdown
+    from benchmarks.machine import look_at_machine
+    from benchmarks.workplace import work_folder
+
+    with work_folder(options.work, GROWTH_SPACE) as work:
+        machine = look_at_machine(work)
+        growth = measure_growth(work, options.chain)
+    return growth_markdown(growth, machine), growth_json(growth, machine)
+
+
+def _keep(options: argparse.Namespace, name: str, text: str, data: object) -> None:
+    """Print the table, and put it where it was asked for."""
+    print(text, end="\n\n", flush=True)
+    folder: Path = options.output
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(f"{text}\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    if options.document is not None:
+        replace_section(options.document, name, text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
