@@ -12,7 +12,7 @@ from ebsim.core.lineage import Lineage
 from ebsim.core.publish import Prepared
 from ebsim.core.reclaim import queue_freed, queue_freed_range
 from ebsim.core.sharing import unshared_by
-from ebsim.core.snapshots import drop_snapshot, get_snapshot, put_snapshot
+from ebsim.core.snapshots import drop_snapshot, get_pending, get_snapshot, put_snapshot
 from ebsim.core.space import SpaceChange, release_items
 from ebsim.format.catalog_values import Table, number_key
 from ebsim.ids import SnapshotId
@@ -27,7 +27,7 @@ def note_published(
     writer: CatalogWriter, snapshot_id: SnapshotId, batch: Batch, prepared: Prepared
 ) -> None:
     """Record what a pending snapshot holds already, and how far it is."""
-    record = get_snapshot(writer, snapshot_id)
+    record = get_pending(writer, snapshot_id)
     put_snapshot(writer, replace(record, scanned_bytes=batch.scanned_end))
     if prepared.changes:
         ranges = _RANGES.pack(

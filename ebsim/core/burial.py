@@ -47,8 +47,7 @@ def bury_session(context: StoreContext, number: int, reason: str) -> None:
             writer.delete(Table.SESSIONS, number_key(number))
 
     context.catalog.update(clean)
-    if wasted:
-        _reclaim(context)
+    if wasted and _reclaim(context):
         context.catalog.update(lambda writer: writer.delete(Table.SESSIONS, number_key(number)))
 
 
@@ -76,7 +75,8 @@ def _abandon(
     abandon(context, writer, snapshot_id, reason)
 
 
-def _reclaim(context: StoreContext) -> None:
+def _reclaim(context: StoreContext) -> bool:
+    """Give back what was freed; False if another process is at it: the next opener looks again."""
     from ebsim.core.reclaim import reclaim  # likewise
 
-    reclaim(context)
+    return reclaim(context, wait=False)

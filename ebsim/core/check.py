@@ -7,6 +7,7 @@ is found is returned, not raised: one damaged record must not hide the next.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -122,6 +123,8 @@ def _check_files(context: StoreContext, segments: dict[int, SegmentRecord]) -> I
         if not record.live_bytes:
             continue  # begun by somebody just now, or left by somebody who died
         if segment_id not in present:
+            if not _is_registered(context, segment_id):
+                continue  # emptied and removed during the check
             message = f"the file of segment {segment_id.hex()} is missing"
             yield Finding(kind="missing-segment", message=message)
             continue
@@ -168,10 +171,12 @@ def _check_data(
     tasks = _live_records(context, damage, segments)
     progress.start("check", sum(record.live_bytes for record in segments.values()))
     try:
-        for task, wrong in run_in_order(lambda task: (task, prove(task)), tasks):
-            read_bytes += task.record.extent
-            progress.advance(task.record.extent)
-            if wrong is not None and _still_there(context, task.table, task.number):
+        with closing(run_in_order(lambda task: (task, prove(task)), tasks)) as proved:
+            for task, wrong in proved:
+                read_bytes += task.record.extent
+                progress.advance(task.record.extent)
+                if wrong is None or not _still_there(context, task.table, task.number):
+                    continue
                 if task.table is Table.BLOCKS:
                     damaged[task.number] = wrong
                 else:

@@ -16,7 +16,7 @@ from ebsim.core.lineage import Lineage
 from ebsim.core.publish import Prepared, describe_pages, publish_batch, publish_pages
 from ebsim.core.sessions import OpenSegment
 from ebsim.core.sharing import count_charge
-from ebsim.core.snapshots import put_snapshot
+from ebsim.core.snapshots import get_pending, put_snapshot
 from ebsim.core.space import SpaceChange
 from ebsim.core.volumes import get_volume, put_volume
 from ebsim.format.catalog_values import Counter, MetaRecord, NodeKind, NodeRecord
@@ -78,6 +78,8 @@ def complete(
     segment.writer.sync()
 
     def change(writer: CatalogWriter) -> SnapshotRecord:
+        context.ensure_writable()
+        get_pending(writer, pending.snapshot_id)
         space = SpaceChange(writer)
         publish_batch(writer, space, prepared)
         publish_pages(writer, space, top.first_page, top.pages, top.records)

@@ -87,12 +87,12 @@ def _exclusive_volume(
     Both are locked: a source that is not known yet has no volume, and a volume may be continued
     from another path. The source comes first everywhere, so that nobody waits in a circle.
     """
-    with _hold_name(context, identity, identity, progress):
+    with _hold_name(context, f"source {identity}", identity, progress):
         volume = _volume_to_continue(context, identity, options)
         if volume is None:
             yield
             return
-        with _hold_name(context, volume, identity, progress):
+        with _hold_name(context, f"volume {volume}", identity, progress):
             yield
 
 
@@ -229,6 +229,7 @@ class _Making:
         segment.writer.sync()
 
         def change(writer: CatalogWriter) -> None:
+            self._context.ensure_writable()
             space = SpaceChange(writer)
             publish_batch(writer, space, prepared)
             segment.publish(writer, prepared.end)

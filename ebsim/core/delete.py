@@ -135,13 +135,12 @@ def delete_snapshots(
     if dry_run:
         with context.catalog.read() as reader:
             return _report(plan_deletion(reader, snapshot_ids), dry_run=True)
-    while True:
-        with context.catalog.read() as reader:
-            plan = plan_deletion(reader, snapshot_ids)
-        with context.reserve.released_if_low():
-            if _carry_out(context, plan):
-                reclaim_if_possible(context)
-                return _report(plan, dry_run=False)
+    with context.catalog.read() as reader:
+        plan = plan_deletion(reader, snapshot_ids)
+    with context.reserve.released_if_low():
+        plan = _carry_out(context, plan, snapshot_ids)
+        reclaim_if_possible(context)
+    return _report(plan, dry_run=False)
 
 
 def _report(plan: DeletePlan, *, dry_run: bool) -> DeleteReport:
@@ -153,15 +152,20 @@ def _moment(reader: CatalogReader) -> tuple[int, int]:
     return peek(reader, Counter.SEQUENCE), peek(reader, Counter.LINEAGE_CHANGE)
 
 
-def _carry_out(context: StoreContext, plan: DeletePlan) -> bool:
-    """Carry a plan out; False, with nothing changed, if it does not hold any more.
+def _carry_out(
+    context: StoreContext, plan: DeletePlan, snapshot_ids: Sequence[SnapshotId]
+) -> DeletePlan:
+    """Carry a plan out and return what was carried out.
 
-    A large plan takes seconds to make, so it is made outside the writing transaction.
+    A large plan takes seconds to make, so it is made before the writing transaction begins. Where
+    it does not hold any more, because others committed meanwhile, it is made again within.
     """
     session = current_session(context)
     segment = session.borrow_segment()
     try:
-        done = context.catalog.update(lambda writer: _commit(context, writer, segment, plan))
+        done = context.catalog.update(
+            lambda writer: _commit(context, writer, segment, _current(writer, plan, snapshot_ids))
+        )
     except StoreError:
         raise  # the outcome may be unknown: whoever opens the store next looks
     except BaseException:
@@ -203,11 +207,15 @@ def _plan_step(
     )
 
 
+def _current(
+    reader: CatalogReader, plan: DeletePlan, snapshot_ids: Sequence[SnapshotId]
+) -> DeletePlan:
+    return plan if _moment(reader) == plan.made_at else plan_deletion(reader, snapshot_ids)
+
+
 def _commit(
     context: StoreContext, writer: CatalogWriter, segment: OpenSegment, plan: DeletePlan
-) -> bool:
-    if _moment(writer) != plan.made_at:
-        return False
+) -> DeletePlan:
     space = SpaceChange(writer)
     now = context.clock.now_us()
     facts = {"steps": [_facts(step) for step in plan.steps], "time_us": now}
@@ -224,7 +232,7 @@ def _commit(
     record_events(writer, _events(plan, sequence, now))
     segment.publish(writer, segment.writer.end)
     space.save()
-    return True
+    return plan
 
 
 def _facts(step: DeleteStep) -> dict[str, object]:

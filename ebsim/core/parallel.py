@@ -1,7 +1,7 @@
 """A few worker threads with little work ahead of them, so that memory stays bounded."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -14,7 +14,9 @@ WORKERS = 2
 TASKS_AHEAD = 2 * WORKERS + 2
 
 
-def run_in_order(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+def run_in_order(
+    work: Callable[[Task], Result], tasks: Iterable[Task]
+) -> Generator[Result, None, None]:
     """Do `work` on each task in worker threads and yield the results in the tasks' order.
 
     Raises:

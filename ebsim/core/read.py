@@ -9,7 +9,7 @@ from ebsim.core.context import StoreContext
 from ebsim.core.snapshots import get_completed
 from ebsim.core.space import get_segment
 from ebsim.core.version_table import version_blocks
-from ebsim.errors import CorruptionError, ErrorCode, InvalidInputError
+from ebsim.errors import CorruptionError, ErrorCode, InvalidInputError, NotFoundError
 from ebsim.format.block_hash import hash_block
 from ebsim.format.catalog_values import FIRST_BLOCK, BlockRecord
 from ebsim.format.segment import RecordKind
@@ -80,6 +80,19 @@ class BlockLoader:
         )
 
 
+def ensure_still_there(
+    context: StoreContext, snapshot_id: SnapshotId, error: CorruptionError
+) -> None:
+    """Tell damage from a snapshot that was deleted while it was being read."""
+    with context.catalog.read() as reader:
+        try:
+            get_completed(reader, snapshot_id)
+        except NotFoundError:
+            raise NotFoundError(
+                f"The snapshot '{snapshot_id}' was deleted while it was being read."
+            ) from error
+
+
 def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> bytes:
     """Return the 524,288 bytes of one block of a snapshot; zeros where nothing was written.
 
@@ -104,4 +117,8 @@ def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> by
         if block_id < FIRST_BLOCK:
             return bytes(BLOCK_SIZE)
         place = place_of(reader, block_id)
-    return bytes(BlockLoader(context).load(place))
+    try:
+        return bytes(BlockLoader(context).load(place))
+    except CorruptionError as error:
+        ensure_still_there(context, snapshot_id, error)
+        raise

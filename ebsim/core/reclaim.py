@@ -88,18 +88,29 @@ def reclaim_if_possible(context: StoreContext) -> None:
         _log.warning("freed bytes are not given back yet: %s", error)
 
 
-def reclaim(context: StoreContext) -> None:
+def reclaim(context: StoreContext, *, wait: bool = True) -> bool:
     """Give back everything that was freed; returns when it is back with the file system.
+
+    Args:
+        context: The store.
+        wait: Whether to wait for another process that is at it.
+
+    Returns:
+        False if another process is at it and was not waited for.
 
     Raises:
         StoreError, LimitExceededError: A write failed; the next reclaim goes on.
     """
-    with context.locks.hold(Region.RECLAIM):
+    lock = (context.locks.hold if wait else context.locks.try_hold)(Region.RECLAIM)
+    if lock is None:
+        return False
+    with lock:
         while context.catalog.update(_forget_some):
             pass
         while _give_back(context):
             pass
         _drop_empty_segments(context)
+    return True
 
 
 def _forget_some(writer: CatalogWriter) -> bool:

@@ -64,8 +64,4 @@ def _finish_reclaim(context: StoreContext) -> None:
     """Go on with a reclaim that a dead process left; leave it to a live one that is at it."""
     from ebsim.core.reclaim import reclaim
 
-    lock = context.locks.try_hold(Region.RECLAIM)
-    if lock is None:
-        return
-    lock.release()
-    reclaim(context)
+    reclaim(context, wait=False)

@@ -6,17 +6,18 @@ block by block, and writes only what differs.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
 from ebsim.core.context import StoreContext
 from ebsim.core.extents import leaf_work
 from ebsim.core.parallel import run_in_order
-from ebsim.core.read import BlockLoader, BlockPlace, place_of
+from ebsim.core.read import BlockLoader, BlockPlace, ensure_still_there, place_of
 from ebsim.core.snapshots import get_completed
 from ebsim.core.version_table import version_blocks
-from ebsim.errors import CorruptionError, NotFoundError
+from ebsim.errors import CorruptionError
 from ebsim.format.block_hash import hash_block
 from ebsim.format.catalog_values import FIRST_BLOCK
 from ebsim.format.records import SnapshotRecord
@@ -65,28 +66,16 @@ def restore_snapshot(
     written = 0
     try:
         steps = restore.reconcile() if in_place else restore.write_all()
-        for handled, changed in steps:
-            progress.advance(handled)
-            written += changed
+        with closing(steps):
+            for handled, changed in steps:
+                progress.advance(handled)
+                written += changed
     except CorruptionError as error:
-        _ensure_still_there(context, snapshot_id, error)
+        ensure_still_there(context, snapshot_id, error)
         raise
     finally:
         progress.finish()
     return written
-
-
-def _ensure_still_there(
-    context: StoreContext, snapshot_id: SnapshotId, error: CorruptionError
-) -> None:
-    """Tell damage from a snapshot that was deleted while it was being read."""
-    with context.catalog.read() as reader:
-        try:
-            get_completed(reader, snapshot_id)
-        except NotFoundError:
-            raise NotFoundError(
-                f"The snapshot '{snapshot_id}' was deleted while it was being read."
-            ) from error
 
 
 class _Restore:
@@ -106,14 +95,14 @@ class _Restore:
         self._loader = BlockLoader(context)
         self._buffer = _Buffer()
 
-    def write_all(self) -> Iterator[tuple[int, int]]:
+    def write_all(self) -> Generator[tuple[int, int], None, None]:
         """Write every block that holds data, in the order of the segments' bytes."""
         if not self._target.starts_blank:
             for start, end in self._empty_ranges():
                 self._target.zero(start, end - start)
         yield from run_in_order(self._write_run, self._runs_by_place())
 
-    def reconcile(self) -> Iterator[tuple[int, int]]:
+    def reconcile(self) -> Generator[tuple[int, int], None, None]:
         """Write the blocks in which the target differs."""
         yield from run_in_order(self._reconcile_run, self._runs_by_index())
 

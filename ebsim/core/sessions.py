@@ -116,11 +116,14 @@ class Session:
     def return_segment(self, segment: OpenSegment) -> None:
         """Take a segment back after everything appended to it was published.
 
-        A full one stays closed until the session ends, which seals it.
+        A full one is closed; the end of the session seals it.
         """
         with self._mutex:
             if not segment.full:
                 self._idle.append(segment)
+                return
+            self._open.pop(segment.number, None)
+        segment.writer.close()
 
     def seal_segment(self, segment: OpenSegment) -> None:
         """Close a segment for ever, cut off behind what the catalog says is published."""

@@ -43,6 +43,18 @@ def get_completed(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRec
     return record
 
 
+def get_pending(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecord:
+    """Return the record of a snapshot that is being made.
+
+    Raises:
+        NotFoundError, ConflictError: It was abandoned, because its store was closed meanwhile.
+    """
+    record = get_snapshot(reader, snapshot_id)
+    if record.state != SnapshotState.PENDING:
+        raise ConflictError(f"The snapshot '{snapshot_id}' is not being made any more.")
+    return record
+
+
 def put_snapshot(writer: CatalogWriter, record: SnapshotRecord) -> None:
     """Keep a snapshot's record, and where it is completed, that its volume has it."""
     writer.put(Table.SNAPSHOTS, record.snapshot_id.encode(), encode_snapshot(record))

@@ -106,6 +106,9 @@ def continue_volume(
             ErrorCode.SOURCE_SHRUNK,
         )
     volume = replace(known, source=identity)
+    before = find_volume(writer, known.source)
+    if before is not None and before.volume_id == known.volume_id:
+        writer.delete(Table.SOURCES, source_key(known.source))  # it may have moved from there
     put_volume(writer, volume)
     return Continuation(volume, newest_of_volume(writer, known.volume_id))
 

@@ -124,7 +124,7 @@ class LmdbCatalog:
         self._path = path
         self._pid = os.getpid()
         self._growing = threading.Lock()
-        self._read_only = not os.access(path, os.W_OK)
+        self._read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
         try:
             self._env = lmdb.open(
                 str(path),
@@ -134,7 +134,6 @@ class LmdbCatalog:
                 max_dbs=len(Table),
                 max_readers=MAX_READERS,
                 readonly=self._read_only,
-                lock=not self._read_only,  # nobody can write there, so nobody need be kept out
                 writemap=False,
                 sync=True,
                 metasync=True,

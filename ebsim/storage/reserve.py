@@ -12,7 +12,7 @@ from ebsim.storage.files import Files
 from ebsim.units import MIB
 
 RESERVE_SIZE = 16 * MIB
-"""A deletion commits in steps of bounded size; each was seen to need well under 4 MiB."""
+"""A deletion commits in steps. The first is the largest: about 2 MiB for each TiB it frees."""
 
 ROOM_MIN = 2 * RESERVE_SIZE
 """With less than this free, the reserve is given up before a deletion starts."""
@@ -31,8 +31,10 @@ class Reserve:
         It is a comfort, not a need: where it cannot be made, nothing fails.
         """
         try:
-            self._files.allocated_bytes(self._path)
-            return True
+            if self._files.allocated_bytes(self._path) >= RESERVE_SIZE:
+                return True
+            self._files.remove(self._path)  # somebody died while making it
+            return self._make()
         except FileNotFoundError:
             return self._make()
         except OSError:
