@@ -11,8 +11,9 @@ from benchmarks.measuring import BenchmarkError
 from benchmarks.tables import replace_section
 from ebsim.units import GIB, MIB
 
-SPACE_FACTOR = 3.4
-"""Bytes needed for a byte of image: the image, three stores, and a restored copy."""
+SPACE_FACTOR = 2.0
+SPACE_FACTOR_STORE = 0.36
+"""Bytes needed for a byte of image: for it and a restored copy; and for the store of each tool."""
 
 GROWTH_SPACE = GIB // 2
 LOAD_MAX = 0.5
@@ -46,7 +47,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--size-gib", type=float, default=4.0, help="size of the image (default: 4)")
     add("--image", type=Path, help="use a copy of this image instead of making one")
     add("--runs", type=int, default=3, help="runs of each step (default: 3)")
-    add("--only", default="", help="peers to compare with, by commas: restic,borg,qemu-img")
+    add(
+        "--only",
+        default="",
+        help="peers to compare with: restic,borg,borg-fixed,qemu-img",
+    )
     add("--chain", type=int, default=10_000, help="snapshots of the longest chain")
     add("--output", type=Path, default=Path("build/benchmarks"), help="folder for the results")
     add("--document", type=Path, help="a Markdown file to put the tables into")
@@ -58,20 +63,23 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _compare(options: argparse.Namespace) -> tuple[str, object]:
-    from benchmarks.compare import Comparison
+    from benchmarks.compare import PEERS, Comparison
     from benchmarks.compare_report import compare_json, compare_markdown
     from benchmarks.image import build_image, copy_image
     from benchmarks.machine import look_at_machine
-    from benchmarks.workplace import make_shell, work_folder
+    from benchmarks.work_folder import make_shell, work_folder
 
     given: Path | None = options.image
     size = given.stat().st_size if given else int(options.size_gib * GIB) // MIB * MIB
-    with work_folder(options.work, int(size * SPACE_FACTOR)) as work:
+    only = [name for name in options.only.split(",") if name] or list(PEERS)
+    if unknown := set(only) - set(PEERS):
+        raise BenchmarkError(f"there is no peer named {min(unknown)}")
+    need = size * (SPACE_FACTOR + SPACE_FACTOR_STORE * (1 + len(only)))
+    with work_folder(options.work, int(need)) as work:
         machine = look_at_machine(work)
         image = work / "image.raw"
         print("making the image", file=sys.stderr)
         facts = copy_image(image, given) if given else build_image(image, size, work / "tree")
-        only = [name for name in options.only.split(",") if name]
         results = Comparison(make_shell(work), image, options.runs, only).run()
     return compare_markdown(results, facts, machine), compare_json(results, facts, machine)
 
@@ -80,7 +88,7 @@ def _growth(options: argparse.Namespace) -> tuple[str, object]:
     from benchmarks.growth import measure_growth
     from benchmarks.growth_report import growth_json, growth_markdown
     from benchmarks.machine import look_at_machine
-    from benchmarks.workplace import work_folder
+    from benchmarks.work_folder import work_folder
 
     with work_folder(options.work, GROWTH_SPACE) as work:
         machine = look_at_machine(work)

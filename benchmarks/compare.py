@@ -17,8 +17,9 @@ as the steps go on:
 import filecmp
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,12 @@ LITTLE, MUCH = 0.01, 0.4
 REPEAT_SECONDS = 15.0
 """A peer that has spent so much on a step is not asked to do it again."""
 
+PEERS: Mapping[str, Callable[[Shell, Path], Tool]] = {
+    "restic": Restic,
+    "borg": partial(Borg, fixed_chunks=False),
+    "borg-fixed": partial(Borg, fixed_chunks=True),
+    "qemu-img": QemuImg,
+}
 LIST_RUNS = 9
 READ_SECONDS = 3.0
 
@@ -46,7 +53,7 @@ class Results:
     Attributes:
         times: Every run, by step and tool.
         stored_bytes: What each tool's store occupied after the first snapshot.
-        catalog_bytes_per_block: What ebsim's catalog occupied then, for each stored block.
+        catalog_bytes_per_block: How much ebsim's catalog grew then, for each stored block.
         parts: Seconds a block for the parts of each step (`benchmarks.limits`).
         reads: Random block reads a second.
         versions: Of the tools that took part.
@@ -83,24 +90,19 @@ class Comparison:
         shell: Runs the commands, in the work folder.
         image: The image; it is changed.
         runs: How often each step is done, by tools that are not too slow.
-        only: Names of tools to take; empty for all.
+        peer_names: The keys of `PEERS` to take.
     """
 
-    def __init__(self, shell: Shell, image: Path, runs: int, only: Sequence[str]) -> None:
+    def __init__(self, shell: Shell, image: Path, runs: int, peer_names: Sequence[str]) -> None:
         work = shell.folder
         self._image = image
         self._runs = runs
         self._scratch = work / "scratch"
         self._seed = 0
         self._ebsim = Ebsim(shell, work / "ebsim")
-        peers: list[Tool] = [
-            Restic(shell, work / "restic"),
-            Borg(shell, work / "borg"),
-            QemuImg(shell, work / "qemu-img"),
-        ]
-        wanted = [peer for peer in peers if not only or peer.name in only]
+        peers = [PEERS[name](shell, work / name) for name in peer_names]
         self.results = Results()
-        self._tools = list(self._installed([self._ebsim, *wanted]))
+        self._tools = list(self._installed([self._ebsim, *peers]))
         self._references = list(self._installed(references(shell, self._scratch)))
 
     def run(self) -> Results:
@@ -109,11 +111,14 @@ class Comparison:
         Raises:
             BenchmarkError: A command failed, or restored something else than was saved.
         """
+        self._ebsim.reset()
+        empty = self._ebsim.catalog_size()[0]
         self.results.parts = self._measure_parts()
         self._each(Step.FIRST, self._first)
         for tool in self._tools:
             self.results.stored_bytes[tool.name] = folder_bytes(tool.folder)
-        self.results.catalog_bytes_per_block = self._ebsim.catalog_bytes_per_block()
+        full, blocks = self._ebsim.catalog_size()
+        self.results.catalog_bytes_per_block = (full - empty) / blocks
         self._each(Step.RESCAN, self._snapshot, before=self._image.touch)
         self._each(Step.RESTORE, self._restore)
         for tool in self._tools:

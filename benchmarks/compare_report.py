@@ -69,8 +69,8 @@ def _reads(results: Results) -> str:
     return (
         f"Random reads of a block, one thread: ebsim {rates['ebsim']:,.0f} a second,"
         f" the raw image {rates['image']:,.0f} a second.\n"
-        f"The catalog, after the first snapshot: {results.catalog_bytes_per_block:.0f} bytes on"
-        " disk for each stored block."
+        f"The catalog grew with the first snapshot by {results.catalog_bytes_per_block:.0f} bytes"
+        " on disk for each stored block."
     )
 
 

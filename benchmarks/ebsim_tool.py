@@ -74,10 +74,10 @@ class Ebsim:
         found: dict[str, float] = json.loads(output)
         return found
 
-    def catalog_bytes_per_block(self) -> float:
-        """Return the size of the catalog on disk for each stored block."""
+    def catalog_size(self) -> tuple[int, int]:
+        """Return the catalog's size on disk in bytes, and how many blocks are stored."""
         stats = json.loads(self._command("stats")[1])
-        return float(stats["CatalogSizeInBytes"]) / max(1, int(stats["Blocks"]))
+        return int(stats["CatalogSizeInBytes"]), int(stats["Blocks"])
 
     def _command(self, *words: str | Path) -> tuple[Measurement, str]:
         return self._shell.run(

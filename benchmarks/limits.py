@@ -22,6 +22,9 @@ from ebsim.units import BLOCK_SIZE
 
 THREADS = 2
 SAMPLES = 512
+REPEATS = 5
+"""The fastest counts: a limit is what the machine can do when nothing disturbs it."""
+
 _KEY = bytes(HASH_KEY_SIZE)
 
 
@@ -63,12 +66,14 @@ def _measure(source: int, target: int) -> dict[str, float]:
     found: dict[str, float] = {}
     with ThreadPoolExecutor(THREADS) as threads:
         for name, part in parts.items():
-            if name.startswith("write"):
-                os.ftruncate(target, 0)
-            begin = time.perf_counter()
-            for _ in threads.map(part, range(len(blocks))):
-                pass
-            found[name] = (time.perf_counter() - begin) / len(blocks)
+            times = []
+            for _ in range(REPEATS):
+                if name.startswith("write"):
+                    os.ftruncate(target, 0)
+                begin = time.perf_counter()
+                list(threads.map(part, range(len(blocks))))
+                times.append(time.perf_counter() - begin)
+            found[name] = min(times) / len(blocks)
     return found
 
 

@@ -1,6 +1,7 @@
-"""The peers, each as its manual suggests for disk images and otherwise with its own defaults.
+"""The peers, with their defaults; and borg once more as its manual advises for disk images.
 
-restic always encrypts; borg is told not to, and to cut the image into the very blocks ebsim has.
+restic always encrypts; borg is told not to. borg takes part twice: with its rolling hash, and with
+fixed chunks, the very blocks ebsim has, which suits it so much better that both must be seen.
 qemu-img makes one compressed image and knows no increments, so it takes part in two steps only.
 """
 
@@ -68,13 +69,22 @@ class Restic:
 
 
 class Borg:
-    """borg with a local repository, not encrypted, fixed chunks of a block's size."""
+    """borg with a local repository, not encrypted.
 
-    name = "borg"
+    Args:
+        shell: Where it runs.
+        folder: Where its repository lies.
+        fixed_chunks: Cut the image into chunks of a block's size, as the manual advises for disk
+            images, and not where its rolling hash says, as it does by itself.
+    """
+
     steps = _INCREMENTAL_STEPS
 
-    def __init__(self, shell: Shell, folder: Path) -> None:
+    def __init__(self, shell: Shell, folder: Path, *, fixed_chunks: bool) -> None:
+        self.name = "borg, fixed chunks" if fixed_chunks else "borg"
         self.folder = folder
+        chunker = ["--chunker-params", f"fixed,{BLOCK_SIZE}"] if fixed_chunks else []
+        self._create = ["borg", "create", *chunker]
         variables = {
             "BORG_REPO": str(folder / "repository"),
             "BORG_BASE_DIR": str(folder / "base"),
@@ -98,11 +108,7 @@ class Borg:
         """Make an archive of the image."""
         self._made += 1
         name = f"snapshot-{self._made}"
-        chunker = f"fixed,{BLOCK_SIZE}"
-        measured = self._shell.time(
-            "borg", "create", "--chunker-params", chunker, f"::{name}", image.name,
-            folder=image.parent,
-        )  # fmt: skip
+        measured = self._shell.time(*self._create, f"::{name}", image.name, folder=image.parent)
         self._snapshots.append(name)
         return measured
 

@@ -10,6 +10,7 @@ from ebsim.units import MIB
 PEAK_MIB_MAX = 256
 START_MS_MAX = 150
 PEERS = ("restic", "borg", "qemu-img")
+TUNED_PEERS = ("borg, fixed chunks",)
 
 
 @dataclass(frozen=True, slots=True)
