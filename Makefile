@@ -5,8 +5,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+SOAK_SECONDS ?= 120
+SOAK_SEED ?= 1
 
-.PHONY: help venv demo test quick check bench clean
+.PHONY: help venv demo test quick soak check bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +28,9 @@ test: venv  ## run every test
 
 quick: venv  ## run the tests that take no more than a second each
 	@$(BIN)/python -m pytest -m "not slow"
+
+soak: venv  ## run threads and processes on one store for minutes (SOAK_SECONDS, SOAK_SEED)
+	@$(BIN)/python tests/soak/soak.py --seconds "$(SOAK_SECONDS)" --seed "$(SOAK_SEED)"
 
 check: venv  ## check format, lint, types and layers
 	@$(BIN)/ruff format --check .

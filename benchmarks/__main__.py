@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [compare] [growth]`; without a name, both."""
+"""Run the benchmarks: `python -m benchmarks [compare] [growth] [volumes]`; by default, all."""
 
 import argparse
 import json
@@ -16,6 +16,7 @@ SPACE_FACTOR_STORE = 0.36
 """Bytes needed for a byte of image: for it and a restored copy; and for the store of each tool."""
 
 GROWTH_SPACE = GIB // 2
+VOLUMES_SPACE = 3 * GIB
 LOAD_MAX = 0.5
 
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     benchmarks: Mapping[str, Callable[[argparse.Namespace], tuple[str, object]]] = {
         "compare": _compare,
         "growth": _growth,
+        "volumes": _volumes,
     }
     try:
         for name, benchmark in benchmarks.items():
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help="compare, growth; both by default")
+    add("names", nargs="*", metavar="NAME", help="compare, growth, volumes; all by default")
     add("--work", type=Path, help="where to work; in memory by default, if there is room")
     add("--size-gib", type=float, default=4.0, help="size of the image (default: 4)")
     add("--image", type=Path, help="use a copy of this image instead of making one")
@@ -50,13 +52,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--only",
         default="",
-        help="peers to compare with: restic,borg,borg-fixed,qemu-img",
+        help="peers to compare with: restic,borg,borg-fixed,borg-fixed-zstd,qemu-img",
     )
     add("--chain", type=int, default=10_000, help="snapshots of the longest chain")
     add("--output", type=Path, default=Path("build/benchmarks"), help="folder for the results")
     add("--document", type=Path, help="a Markdown file to put the tables into")
     options = parser.parse_args(arguments)
-    unknown = set(options.names) - {"compare", "growth"}
+    unknown = set(options.names) - {"compare", "growth", "volumes"}
     if unknown or options.size_gib * GIB < 64 * MIB or options.runs < 1 or options.chain < 10:
         parser.error("a name or number is out of range")
     return options
@@ -94,6 +96,18 @@ def _growth(options: argparse.Namespace) -> tuple[str, object]:
         machine = look_at_machine(work)
         growth = measure_growth(work, options.chain)
     return growth_markdown(growth, machine), growth_json(growth, machine)
+
+
+def _volumes(options: argparse.Namespace) -> tuple[str, object]:
+    from benchmarks.machine import look_at_machine
+    from benchmarks.volumes import measure_volumes
+    from benchmarks.volumes_report import volumes_json, volumes_markdown
+    from benchmarks.work_folder import work_folder
+
+    with work_folder(options.work, VOLUMES_SPACE) as work:
+        machine = look_at_machine(work)
+        results = measure_volumes(work)
+    return volumes_markdown(results, machine), volumes_json(results, machine)
 
 
 def _keep(options: argparse.Namespace, name: str, text: str, data: object) -> None:

@@ -38,6 +38,7 @@ PEERS: Mapping[str, Callable[[Shell, Path], Tool]] = {
     "restic": Restic,
     "borg": partial(Borg, fixed_chunks=False),
     "borg-fixed": partial(Borg, fixed_chunks=True),
+    "borg-fixed-zstd": partial(Borg, fixed_chunks=True, compression="zstd,1"),
     "qemu-img": QemuImg,
 }
 LIST_RUNS = 9
@@ -175,6 +176,8 @@ class Comparison:
         done = self.results.times.get((step, tool.name), [])
         if step not in tool.steps or tool is self._ebsim:
             return step in tool.steps
+        if isinstance(tool, Reference):
+            return len(done) < self._runs
         if step is Step.DELETE_SAME:  # there are as many such snapshots as it made
             return len(done) < len(self.results.times[Step.RESCAN, tool.name])
         return sum(found.seconds for found in done) < REPEAT_SECONDS

@@ -18,6 +18,7 @@ import xxhash
 import zstandard
 
 from ebsim.format.block_hash import HASH_KEY_SIZE, hash_block
+from ebsim.storage.buffers import block_buffer
 from ebsim.units import BLOCK_SIZE
 
 THREADS = 2
@@ -39,29 +40,27 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _measure(source: int, target: int) -> dict[str, float]:
-    size = os.fstat(source).st_size
-    blocks: list[bytes] = []
-    places: list[int] = []
-    for place in sorted(random.Random(1).sample(range(size // BLOCK_SIZE), _samples(size))):
-        block = os.pread(source, BLOCK_SIZE, place * BLOCK_SIZE)
-        if block.count(0) < BLOCK_SIZE:
-            blocks.append(block)
-            places.append(place)
+    """Return seconds a block for each part.
+
+    A part finds its block where the part before leaves it: in the buffer of its thread.
+    """
+    blocks, places = _sample(source)
     local = _Local()
     frames = [local.compressor.compress(block) for block in blocks]
 
-    def stored(number: int) -> bytes:
-        return os.pread(target, len(frames[number]), number * BLOCK_SIZE)
+    def decompress(at: int) -> None:
+        with local.decompressor.stream_reader(frames[at], closefd=False) as reader:
+            reader.readinto(local.buffer)
 
     parts: dict[str, Callable[[int], object]] = {
         "read": lambda at: os.preadv(source, [local.buffer], places[at] * BLOCK_SIZE),
-        "hash": lambda at: hash_block(blocks[at], _KEY),
+        "hash": lambda _: hash_block(local.buffer, _KEY),
         "compress": lambda at: local.compressor.compress(blocks[at]),
         "check": lambda at: xxhash.xxh3_128_digest(frames[at]),
         "write stored": lambda at: os.pwrite(target, frames[at], at * BLOCK_SIZE),
-        "read stored": stored,
-        "decompress": lambda at: local.decompressor.decompress(frames[at], BLOCK_SIZE),
-        "write": lambda at: os.pwrite(target, blocks[at], at * BLOCK_SIZE),
+        "read stored": lambda at: os.pread(target, len(frames[at]), at * BLOCK_SIZE),
+        "decompress": decompress,
+        "write": lambda at: os.pwrite(target, local.buffer, at * BLOCK_SIZE),
     }
     found: dict[str, float] = {}
     with ThreadPoolExecutor(THREADS) as threads:
@@ -70,22 +69,42 @@ def _measure(source: int, target: int) -> dict[str, float]:
             for _ in range(REPEATS):
                 if name.startswith("write"):
                     os.ftruncate(target, 0)
-                begin = time.perf_counter()
-                list(threads.map(part, range(len(blocks))))
-                times.append(time.perf_counter() - begin)
+                times.append(_time(threads, part, len(blocks)))
             found[name] = min(times) / len(blocks)
     return found
 
 
-def _samples(size: int) -> int:
-    return min(SAMPLES, size // BLOCK_SIZE)
+def _sample(source: int) -> tuple[list[bytes], list[int]]:
+    """Return some blocks that are not zeros, and where they lie."""
+    size = os.fstat(source).st_size
+    count = min(SAMPLES, size // BLOCK_SIZE)
+    blocks: list[bytes] = []
+    places: list[int] = []
+    for place in sorted(random.Random(1).sample(range(size // BLOCK_SIZE), count)):
+        block = os.pread(source, BLOCK_SIZE, place * BLOCK_SIZE)
+        if block.count(0) < BLOCK_SIZE:
+            blocks.append(block)
+            places.append(place)
+    return blocks, places
+
+
+def _time(threads: ThreadPoolExecutor, part: Callable[[int], object], count: int) -> float:
+    """Return the seconds in which all threads together do a part `count` times."""
+
+    def share(first: int) -> None:
+        for number in range(first, count, THREADS):
+            part(number)
+
+    begin = time.perf_counter()
+    list(threads.map(share, range(THREADS)))
+    return time.perf_counter() - begin
 
 
 class _Local(threading.local):
     """What each thread keeps for itself."""
 
     def __init__(self) -> None:
-        self.buffer = bytearray(BLOCK_SIZE)
+        self.buffer = block_buffer()
         self.compressor = zstandard.ZstdCompressor(level=1)
         self.decompressor = zstandard.ZstdDecompressor()
 

@@ -1,7 +1,8 @@
 """The peers, with their defaults; and borg once more as its manual advises for disk images.
 
-restic always encrypts; borg is told not to. borg takes part twice: with its rolling hash, and with
-fixed chunks, the very blocks ebsim has, which suits it so much better that both must be seen.
+restic always encrypts; borg is told not to. borg takes part three times: as it is, with its rolling
+hash and lz4; with fixed chunks, the very blocks ebsim has, which suits it so much better that both
+must be seen; and with fixed chunks and zstd at level 1, as ebsim and restic compress.
 qemu-img makes one compressed image and knows no increments, so it takes part in two steps only.
 """
 
@@ -13,13 +14,16 @@ from benchmarks.measuring import BenchmarkError, Measurement, Shell
 from benchmarks.tools import Step, empty_folder, tool_version
 from ebsim.units import BLOCK_SIZE
 
+RESTIC, BORG, QEMU_IMG = "restic", "borg", "qemu-img"
+"""The peers' names where they have their default settings."""
+
 _INCREMENTAL_STEPS = frozenset(Step) - {Step.IN_PLACE}
 
 
 class Restic:
     """restic with a local repository."""
 
-    name = "restic"
+    name = RESTIC
     steps = _INCREMENTAL_STEPS
 
     def __init__(self, shell: Shell, folder: Path) -> None:
@@ -76,15 +80,20 @@ class Borg:
         folder: Where its repository lies.
         fixed_chunks: Cut the image into chunks of a block's size, as the manual advises for disk
             images, and not where its rolling hash says, as it does by itself.
+        compression: Other than its default, lz4.
     """
 
     steps = _INCREMENTAL_STEPS
 
-    def __init__(self, shell: Shell, folder: Path, *, fixed_chunks: bool) -> None:
-        self.name = "borg, fixed chunks" if fixed_chunks else "borg"
+    def __init__(
+        self, shell: Shell, folder: Path, *, fixed_chunks: bool, compression: str = ""
+    ) -> None:
+        settings = [BORG, "fixed chunks" if fixed_chunks else "", compression]
+        self.name = ", ".join(setting for setting in settings if setting)
         self.folder = folder
         chunker = ["--chunker-params", f"fixed,{BLOCK_SIZE}"] if fixed_chunks else []
-        self._create = ["borg", "create", *chunker]
+        squeezer = ["--compression", compression] if compression else []
+        self._create = ["borg", "create", *chunker, *squeezer]
         variables = {
             "BORG_REPO": str(folder / "repository"),
             "BORG_BASE_DIR": str(folder / "base"),
@@ -137,7 +146,7 @@ class Borg:
 class QemuImg:
     """qemu-img convert to a compressed qcow2 image, and back."""
 
-    name = "qemu-img"
+    name = QEMU_IMG
     steps = frozenset({Step.FIRST, Step.RESTORE})
 
     def __init__(self, shell: Shell, folder: Path) -> None:

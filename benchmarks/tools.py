@@ -5,6 +5,7 @@ that is not installed, or cannot do a step, is left out of it.
 """
 
 import shutil
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -129,6 +130,10 @@ class Reference:
 
 
 CAT, ZSTD, COPY = "cat", "zstd -1 -T2", "cp --sparse=never"
+START = "python with the libraries"
+"""The start of Python with what ebsim cannot do without: no command of its can be faster."""
+
+_LIBRARIES = "import blake3, click, dataclasses, lmdb, pathlib, xxhash"
 
 
 def references(shell: Shell, folder: Path) -> list[Reference]:
@@ -137,5 +142,8 @@ def references(shell: Shell, folder: Path) -> list[Reference]:
     return [
         Reference(shell, CAT, folder, [CAT, "IMAGE"], [Step.FIRST, Step.RESCAN]),
         Reference(shell, ZSTD, folder, zstd, [Step.FIRST]),
+        Reference(
+            shell, START, folder, [sys.executable, "-c", _LIBRARIES], [Step.DELETE_SAME, Step.LIST]
+        ),
         Reference(shell, COPY, folder, [*COPY.split(), "IMAGE", "OUT"], [Step.RESTORE]),
     ]

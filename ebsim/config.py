@@ -54,6 +54,8 @@ class SnapshotOptions:
         parent: Start a new volume at this snapshot, as EBS does with a volume created from one.
         compression: How new blocks are stored.
         freeze: A mount point to hold with FIFREEZE while the source is read.
+        system_tags: Tags that begin with `aws:`, which users can neither give nor change; they
+            count in no limit. Lifecycle policies know their snapshots by them.
     """
 
     description: str = ""
@@ -63,3 +65,41 @@ class SnapshotOptions:
     parent: SnapshotId | None = None
     compression: Compression = Compression()
     freeze: Path | None = None
+    system_tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_tags(self) -> dict[str, str]:
+        """What the snapshot is tagged with."""
+        return {**self.tags, **self.system_tags}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """How much a store allows, and how long some things take; each store has its own.
+
+    What is unlimited where EBS has a limit says why.
+
+    Attributes:
+        pending_per_volume: Pending or failed snapshots of one volume at a time.
+        pending_per_hdd_volume: The same for the types st1 and sc1.
+        pending_per_account: Pending snapshots of all volumes; None: no limit, as EBS's number is
+            not published.
+        snapshot_spacing_s: Seconds between two snapshots of one volume while one is unfinished; EBS
+            has 15. 0: none, so that tests need not wait.
+        snapshots_per_region: Snapshots of any state.
+        storage_gib_per_type: GiB of all volumes of one type; None: no limit, as EBS's numbers
+            depend on the Region (50 TiB of gp3 in most).
+        initialization_mib_s: MiB a second, the sum of the rates asked for volumes being loaded.
+        modifications_per_day: Modifications of one volume within 24 hours.
+        modification_s: Seconds that a modification takes; 0: it is completed at once.
+    """
+
+    pending_per_volume: int = 5
+    pending_per_hdd_volume: int = 1
+    pending_per_account: int | None = None
+    snapshot_spacing_s: float = 0
+    snapshots_per_region: int = 100_000
+    storage_gib_per_type: int | None = None
+    initialization_mib_s: int = 5000
+    modifications_per_day: int = 4
+    modification_s: float = 0

@@ -5,32 +5,44 @@ modules are imported when first used, so that listing snapshots needs neither nu
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ebsim.clock import Clock, SystemClock
-from ebsim.config import SnapshotOptions
+from ebsim.config import Quotas, SnapshotOptions
 from ebsim.core.context import StoreContext
+from ebsim.core.leftovers import has_managed_volumes
 from ebsim.entropy import Entropy, SystemEntropy
-from ebsim.errors import StoreError
-from ebsim.ids import parse_snapshot_id
+from ebsim.ids import SnapshotId, is_volume_id, parse_snapshot_id, parse_volume_id
 from ebsim.progress import Progress, SilentProgress
+from ebsim.requests import PruneOptions, SnapshotQuery, TagQuery
 from ebsim.results import (
     ChangedBlocks,
     ChargeEvent,
     CheckReport,
     DeleteReport,
+    Event,
+    PruneReport,
     RestoreReport,
     Snapshot,
+    SnapshotPage,
     StoreStats,
+    Tag,
 )
+from ebsim.storage.boot import read_boot_id
 from ebsim.storage.files import Files, PosixFiles
 from ebsim.storage.sources import BlockSource
 from ebsim.storage.store_folder import create_store, open_store
+
+if TYPE_CHECKING:
+    from ebsim.core.image_operations import ImageOperations
+    from ebsim.core.lifecycle import LifecycleOperations
+    from ebsim.volumes.managed import ManagedVolumes
+    from ebsim.volumes.operations import VolumeOperations
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +53,16 @@ class Seams:
         files: The store's own files.
         clock: The time, for people.
         entropy: Ids and keys.
+        boot_id: Which boot of the machine this is.
+        before_copy: Called with the id of a managed volume's snapshot, in the thread that copies
+            it, before it is; it may wait, or raise to have the snapshot fail.
     """
 
     files: Files = field(default_factory=PosixFiles)
     clock: Clock = field(default_factory=SystemClock)
     entropy: Entropy = field(default_factory=SystemEntropy)
+    boot_id: str = field(default_factory=read_boot_id)
+    before_copy: Callable[[SnapshotId], None] | None = None
 
 
 class Store:
@@ -55,8 +72,12 @@ class Store:
     after a fork.
     """
 
-    def __init__(self, context: StoreContext) -> None:
+    def __init__(
+        self, context: StoreContext, before_copy: Callable[[SnapshotId], None] | None = None
+    ) -> None:
         self._context = context
+        self._before_copy = before_copy
+        self._managed: ManagedVolumes | None = None
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], seams: Seams | None = None) -> "Store":
@@ -74,7 +95,12 @@ class Store:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], seams: Seams | None = None, *, create: bool = False
+        cls,
+        path: str | os.PathLike[str],
+        seams: Seams | None = None,
+        *,
+        create: bool = False,
+        resume: bool = True,
     ) -> "Store":
         """Open a store, cleaning up after processes that died while they wrote.
 
@@ -82,6 +108,8 @@ class Store:
             path: The store's folder.
             seams: Where disk, time and randomness come from.
             create: Make the store first if the folder is missing or empty.
+            resume: Go on, behind the scenes, with what a process left: copying the pending
+                snapshots of managed volumes, loading, deleting.
 
         Raises:
             NotFoundError: StoreNotFound.
@@ -100,15 +128,20 @@ class Store:
             segments=parts.segments,
             locks=parts.locks,
             reserve=parts.reserve,
+            files=seams.files,
             clock=seams.clock,
             entropy=seams.entropy,
+            boot_id=seams.boot_id,
         )
         try:
             recover(context)
         except BaseException:
             parts.catalog.close()
             raise
-        return cls(context)
+        store = cls(context, seams.before_copy)
+        if resume and not context.catalog.read_only and has_managed_volumes(context):
+            store._volumes_held().resume()
+        return store
 
     @property
     def path(self) -> Path:
@@ -120,16 +153,26 @@ class Store:
         """The store's id, 32 hex digits."""
         return self._context.header.store_id.hex()
 
-    def close(self) -> None:
-        """Seal what this handle wrote and close the store; a second call does nothing."""
+    def close(self, *, wait: bool = True) -> None:
+        """Seal what this handle wrote and close the store; a second call does nothing.
+
+        Args:
+            wait: For pending snapshots of managed volumes to be copied; else they stay pending,
+                and the next process that opens the store goes on with them.
+        """
         context = self._context
-        session, context.session = context.session, None
-        try:
-            if session is not None:
-                session.end()
-        finally:
-            context.segments.close()
-            context.catalog.close()
+        with ExitStack() as stack:
+            stack.callback(context.catalog.close)
+            stack.callback(context.segments.close)
+            stack.callback(self._end_session)
+            managed, self._managed = self._managed, None
+            if managed is not None:
+                managed.close(wait=wait)
+
+    def _end_session(self) -> None:
+        session, self._context.session = self._context.session, None
+        if session is not None:
+            session.end()
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +183,7 @@ class Store:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self.close(wait=kind is None)
 
     def create_snapshot(
         self,
@@ -150,8 +193,11 @@ class Store:
     ) -> Snapshot:
         """Take a snapshot of an image file, a block device, or any `BlockSource`; wait for it.
 
+        Of a managed volume (its id), the snapshot is begun: it is returned `pending`, with its
+        point in time fixed, and copied behind the scenes; `wait_snapshots` waits for it.
+
         Args:
-            source: A path, or an open source, which stays open.
+            source: A path, or an open source, which stays open; or the id of a managed volume.
             options: Description, tags, volume, parent, compression, freeze.
             progress: Told how far the reading is.
 
@@ -165,16 +211,76 @@ class Store:
 
         options = options or SnapshotOptions()
         progress = progress or SilentProgress()
+        if isinstance(source, str) and is_volume_id(source):
+            return self.create_snapshots([source], options)[0]
         opener, identity = self._opener(source, options, progress)
         with self._writing():
             return create_snapshot(self._context, opener, identity, options, progress).to_result()
 
-    def list_snapshots(self) -> list[Snapshot]:
-        """Return all snapshots, oldest first."""
-        from ebsim.core.snapshots import list_snapshots
+    def create_snapshots(
+        self, volume_ids: Sequence[str], options: SnapshotOptions | None = None
+    ) -> tuple[Snapshot, ...]:
+        """Begin a snapshot of each of several managed volumes, all at one point in time.
 
-        with self._context.catalog.read() as reader:
-            return [record.to_result() for record in list_snapshots(reader)]
+        They complete together, or all end as `error`.
+
+        Raises:
+            InvalidInputError: An id is malformed or given twice, or the options do not fit.
+            NotFoundError: There is no such volume.
+            ConflictError: A volume is in a wrong state, or open in another process.
+            LimitExceededError: EC2 would refuse it (semantics section 1.3).
+        """
+        wanted = [parse_volume_id(text) for text in volume_ids]
+        with self._writing():
+            queue = self._volumes_held().snapshots
+            records = queue.create(wanted, options or SnapshotOptions())
+        return tuple(record.to_result() for record in records)
+
+    def wait_snapshots(
+        self, snapshot_ids: Sequence[str], *, progress: Progress | None = None
+    ) -> list[Snapshot]:
+        """Wait until snapshots are completed or in error, whichever process makes them.
+
+        Returns:
+            Them as they are then; one that was deleted while it was pending is left out.
+
+        Raises:
+            InvalidInputError: An id is malformed.
+            NotFoundError: There is no such snapshot.
+        """
+        wanted = [parse_snapshot_id(text) for text in snapshot_ids]
+        records = self._volumes_held().wait(wanted, progress or SilentProgress())
+        return [record.to_result() for record in records]
+
+    @property
+    def volumes(self) -> "VolumeOperations":
+        """The operations on managed volumes."""
+        from ebsim.volumes.operations import VolumeOperations
+
+        return VolumeOperations(self._context, self._volumes_held)
+
+    def list_snapshots(self, query: SnapshotQuery | None = None) -> list[Snapshot]:
+        """Return all snapshots that a query asks for, oldest first; without one, all there are.
+
+        Raises:
+            InvalidInputError, NotFoundError, LimitExceededError: As `describe_snapshots`; or the
+                query asks for a page.
+        """
+        from ebsim.core.snapshot_queries import list_all
+
+        return list_all(self._context, query or SnapshotQuery())
+
+    def describe_snapshots(self, query: SnapshotQuery | None = None) -> SnapshotPage:
+        """Return a page of the snapshots that a query asks for, in the order of their beginning.
+
+        Raises:
+            InvalidInputError: An id, owner, state, filter, page size or token is none.
+            NotFoundError: A snapshot that the query names does not exist.
+            LimitExceededError: The filters have too many values.
+        """
+        from ebsim.core.snapshot_queries import describe_snapshots
+
+        return describe_snapshots(self._context, query or SnapshotQuery())
 
     def get_snapshot(self, snapshot_id: str) -> Snapshot:
         """Return one snapshot.
@@ -311,20 +417,138 @@ class Store:
 
         return check_store(self._context, progress or SilentProgress(), data=data)
 
+    def create_tags(self, resource_ids: Sequence[str], tags: Mapping[str, str]) -> None:
+        """Put tags on snapshots, volumes and images; on all that are named, or on none.
+
+        Args:
+            resource_ids: At least one.
+            tags: At least one; a key that is there already gets the new value.
+
+        Raises:
+            InvalidInputError: An id or tag is malformed, or a resource would have too many.
+            NotFoundError: A resource does not exist.
+        """
+        from ebsim.core.tags import create_tags
+
+        with self._writing():
+            create_tags(self._context, resource_ids, tags)
+
+    def delete_tags(
+        self, resource_ids: Sequence[str], tags: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Remove tags from snapshots, volumes and images; from all that are named, or from none.
+
+        Args:
+            resource_ids: At least one.
+            tags: A key with None goes whatever its value is, one with a text only if that is its
+                value. None instead of all: every tag of the user's.
+
+        Raises:
+            InvalidInputError: An id or key is malformed.
+            NotFoundError: A resource does not exist.
+        """
+        from ebsim.core.tags import delete_tags
+
+        with self._writing():
+            delete_tags(self._context, resource_ids, tags)
+
+    def list_tags(self, query: TagQuery | None = None) -> list[Tag]:
+        """Return the tags that a query asks for; without one, those of all resources.
+
+        Raises:
+            InvalidInputError: An id or filter is none.
+            NotFoundError: A resource that the query names does not exist.
+            LimitExceededError: The filters have too many values.
+        """
+        from ebsim.core.tags import list_tags
+
+        with self._context.catalog.read() as reader:
+            return list_tags(reader, query or TagQuery())
+
+    @property
+    def quotas(self) -> Quotas:
+        """How much this store allows; setting it changes that for all who use the store."""
+        from ebsim.core.quotas import load_quotas
+
+        with self._context.catalog.read() as reader:
+            return load_quotas(reader)
+
+    @quotas.setter
+    def quotas(self, quotas: Quotas) -> None:
+        """Keep these quotas in the store."""
+        from ebsim.core.quotas import save_quotas
+
+        with self._writing():
+            self._context.ensure_writable()
+            self._context.catalog.update(lambda writer: save_quotas(writer, quotas))
+
+    @property
+    def images(self) -> "ImageOperations":
+        """The operations on images: registering, listing, deregistering."""
+        from ebsim.core.image_operations import ImageOperations
+
+        return ImageOperations(self._context)
+
+    @property
+    def lifecycle(self) -> "LifecycleOperations":
+        """The operations on lifecycle policies: making, listing and running them."""
+        from ebsim.core.lifecycle import LifecycleOperations
+
+        return LifecycleOperations(self._context, self)
+
+    def prune(self, options: PruneOptions, *, dry_run: bool = False) -> PruneReport:
+        """Delete the snapshots that no rule keeps, volume by volume.
+
+        Args:
+            options: The rules, and among which snapshots.
+            dry_run: Tell what would happen and change nothing.
+
+        Raises:
+            InvalidInputError: No rule is given, or one cannot be read.
+            ConflictError: A snapshot came into use meanwhile; nothing was deleted.
+        """
+        from ebsim.core.prune import prune_snapshots
+
+        with self._writing():
+            return prune_snapshots(self._context, options, dry_run=dry_run)
+
+    def events(self, after: int = 0) -> list[Event]:
+        """Return the events with a greater number, oldest first; the newest 10,000 are kept."""
+        from ebsim.core.events import list_events
+
+        with self._context.catalog.read() as reader:
+            return list_events(reader, after)
+
+    def subscribe(self, callback: Callable[[Event], object]) -> Callable[[], None]:
+        """Have `callback` called with every event from now on; return what ends that.
+
+        It is called in this process after the commit, in the order of commits, with nothing locked.
+        What it raises is logged, and breaks nothing.
+        """
+        from ebsim.core.events import subscribe
+
+        return subscribe(self._context, callback)
+
     def stats(self) -> StoreStats:
         """Return sizes and counts of the whole store."""
         from ebsim.core.stats import store_stats
 
         return store_stats(self._context)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Close this handle for writing when a write fails."""
-        try:
-            yield
-        except StoreError as error:
-            self._context.poison = self._context.poison or str(error)
-            raise
+    def _writing(self) -> AbstractContextManager[None]:
+        """Close this handle for writing when a write fails, and tell subscribers at the end."""
+        from ebsim.core.changes import writing
+
+        return writing(self._context)
+
+    def _volumes_held(self) -> "ManagedVolumes":
+        """Return what this handle holds of managed volumes, made when first needed."""
+        from ebsim.volumes.managed import ManagedVolumes
+
+        with self._context.session_mutex:
+            if self._managed is None:
+                self._managed = ManagedVolumes(self._context, self._before_copy)
+            return self._managed
 
     def _completed_size(self, snapshot_id: str) -> int:
         from ebsim.core.snapshots import get_completed

@@ -7,8 +7,9 @@ before compression and deduplication. *Stored* bytes are what the store's files 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from ebsim.ids import SnapshotId, VolumeId
+from ebsim.ids import ImageId, SnapshotId, VolumeId
 
 
 class SnapshotState(StrEnum):
@@ -57,6 +58,155 @@ class Snapshot:
     charged_size_bytes: int
     parent_id: SnapshotId | None
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotPage:
+    """A page of snapshots.
+
+    Attributes:
+        snapshots: In the order in which they were begun.
+        next_token: What asks for the next page; None on the last.
+    """
+
+    snapshots: tuple[Snapshot, ...]
+    next_token: str | None
+
+
+class VolumeState(StrEnum):
+    """EC2's states of a volume (semantics section 3.2)."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    IN_USE = "in-use"
+    DELETING = "deleting"
+    DELETED = "deleted"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """One managed volume, as a user sees it.
+
+    Attributes:
+        volume_id: `vol-` and 17 hex digits.
+        size_bytes: Its size, in whole GiB.
+        state: creating, available, in-use, deleting or error.
+        volume_type: gp2, gp3, io1, io2, st1, sc1 or standard.
+        iops: I/O operations a second that are provisioned or included; 0 where EC2 tells none.
+        throughput: MiB a second of a gp3 volume; else 0.
+        zone: The Availability Zone.
+        snapshot_id: The snapshot it was made from, empty if none.
+        create_time_us: When it was made.
+        tags: Key to value.
+        initialization_percent: How much of the snapshot it was made from is loaded; 100 if all is,
+            and for an empty volume.
+        initialization_rate: MiB a second asked for the loading, 0 if none.
+        encrypted: False: there is no encryption.
+        multi_attach: False: there are no attachments.
+    """
+
+    volume_id: VolumeId
+    size_bytes: int
+    state: VolumeState
+    volume_type: str
+    iops: int
+    throughput: int
+    zone: str
+    snapshot_id: str
+    create_time_us: int
+    tags: Mapping[str, str]
+    initialization_percent: int = 100
+    initialization_rate: int = 0
+    encrypted: bool = False
+    multi_attach: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumePage:
+    """A page of volumes.
+
+    Attributes:
+        volumes: In the order in which they were made.
+        next_token: What asks for the next page; None on the last.
+    """
+
+    volumes: tuple[Volume, ...]
+    next_token: str | None
+
+
+class ModificationState(StrEnum):
+    """EC2's states of a modification (semantics section 3.4)."""
+
+    MODIFYING = "modifying"
+    OPTIMIZING = "optimizing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeShape:
+    """What can be modified about a volume.
+
+    Attributes:
+        size_gib: Its size.
+        volume_type: Its type.
+        iops: I/O operations a second, 0 where EC2 tells none.
+        throughput: MiB a second of a gp3 volume; else 0.
+    """
+
+    size_gib: int
+    volume_type: str
+    iops: int
+    throughput: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeModification:
+    """The last modification of a volume.
+
+    Attributes:
+        volume_id: The volume.
+        state: modifying, optimizing, completed or failed.
+        original: What it was.
+        target: What it becomes.
+        progress_percent: 0 to 100.
+        start_time_us: When it was asked for.
+        end_time_us: When it was completed, None before.
+    """
+
+    volume_id: VolumeId
+    state: ModificationState
+    original: VolumeShape
+    target: VolumeShape
+    progress_percent: int
+    start_time_us: int
+    end_time_us: int | None
+
+
+class ResourceType(StrEnum):
+    """EC2's names of what can be tagged."""
+
+    SNAPSHOT = "snapshot"
+    VOLUME = "volume"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """A tag and what it is on.
+
+    Attributes:
+        resource_id: The id of a snapshot, volume or image.
+        resource_type: Which of them.
+        key: The tag's key.
+        value: The tag's value; may be empty.
+    """
+
+    resource_id: str
+    resource_type: ResourceType
+    key: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,3 +380,155 @@ class StoreStats:
     live_size_bytes: int
     blocks: int
     segments: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to a snapshot, a volume or an image, as EBS would tell it.
+
+    Attributes:
+        number: Grows by one with each event of the store; `Store.events(after=...)` takes it.
+        event_id: A UUID.
+        time_us: When.
+        detail_type: Such as `EBS Snapshot Notification` (semantics section 1.7).
+        account: Whose it is.
+        region: Where it is.
+        resources: ARNs of what it is about.
+        detail: The members that EBS documents for this kind of event.
+    """
+
+    number: int
+    event_id: str
+    time_us: int
+    detail_type: str
+    account: str
+    region: str
+    resources: tuple[str, ...]
+    detail: Mapping[str, Any]
+
+
+class ImageState(StrEnum):
+    """EC2's image states that ebsim has."""
+
+    AVAILABLE = "available"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDevice:
+    """One block device of an image: the volume that an instance of it would get.
+
+    Attributes:
+        device_name: Such as `/dev/xvda`.
+        snapshot_id: What the volume is made from.
+        size_gib: The volume's size; at least that of the snapshot.
+        volume_type: The volume's type.
+        delete_on_termination: Whether the volume goes with its instance.
+    """
+
+    device_name: str
+    snapshot_id: SnapshotId
+    size_gib: int
+    volume_type: str
+    delete_on_termination: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A registered image (AMI).
+
+    Attributes:
+        image_id: `ami-` and 17 hex digits.
+        name: Unique among the registered images of its owner.
+        state: available or disabled.
+        description: Free text.
+        architecture: Such as `x86_64`.
+        root_device_name: The device that an instance starts from.
+        devices: Its block devices, in the order in which they were given.
+        create_time_us: When it was registered.
+        deprecation_time_us: From when it is deprecated, None if never.
+        deprecated: Whether that time has come.
+        owner: The account that registered it.
+        tags: Key to value.
+    """
+
+    image_id: ImageId
+    name: str
+    state: ImageState
+    description: str
+    architecture: str
+    root_device_name: str
+    devices: tuple[ImageDevice, ...]
+    create_time_us: int
+    deprecation_time_us: int | None
+    deprecated: bool
+    owner: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePage:
+    """A page of images.
+
+    Attributes:
+        images: In the order in which they were registered.
+        next_token: What asks for the next page; None on the last.
+    """
+
+    images: tuple[Image, ...]
+    next_token: str | None
+
+
+class SnapshotReturnCode(StrEnum):
+    """What became of a snapshot behind an image that was deregistered: EC2's return codes."""
+
+    SUCCESS = "success"
+    SKIPPED = "skipped"
+    MISSING_PERMISSIONS = "missing-permissions"
+    INTERNAL_ERROR = "internal-error"
+    CLIENT_ERROR = "client-error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deregistration:
+    """What deregistering an image did.
+
+    Attributes:
+        image_id: The image that is gone.
+        snapshots: Where its snapshots were to be deleted, what became of each.
+    """
+
+    image_id: ImageId
+    snapshots: tuple[tuple[SnapshotId, SnapshotReturnCode], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptSnapshot:
+    """A snapshot that pruning keeps.
+
+    Attributes:
+        snapshot: The snapshot.
+        reasons: Every reason for it, such as `daily` or `in use by ami-...`; at least one.
+    """
+
+    snapshot: Snapshot
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneReport:
+    """What pruning did, or would do.
+
+    Attributes:
+        kept: What stays and why, oldest first, volume by volume.
+        pruned: What goes, in the order of deletion: youngest first, volume by volume.
+        deletion: What deleting them does, in the same order.
+        postponed: How many more would go, if more than can be deleted at once were found.
+        dry_run: Whether nothing was deleted.
+    """
+
+    kept: tuple[KeptSnapshot, ...]
+    pruned: tuple[Snapshot, ...]
+    deletion: DeleteReport
+    postponed: int
+    dry_run: bool

@@ -1,9 +1,10 @@
 """What all commands share: the store that was named, and how to answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ebsim.cli.background import Background, BackgroundProcesses
 from ebsim.cli.environment import STORE_VARIABLE, Environment
 from ebsim.cli.output import Json, print_document, print_text
 from ebsim.cli.stores import Stores
@@ -24,9 +25,12 @@ class Invocation:
         store: The folder given with `--store`, if any; the innermost one counts.
     """
 
-    def __init__(self, environment: Environment, stores: Stores) -> None:
+    def __init__(
+        self, environment: Environment, stores: Stores, background: Background | None = None
+    ) -> None:
         self._environment = environment
         self._stores = stores
+        self._background = background or BackgroundProcesses()
         self.json = False
         self.store: Path | None = None
 
@@ -54,13 +58,21 @@ class Invocation:
         """
         return self._stores.create(self.store_path)
 
-    def open_store(self, *, create: bool = False) -> "Store":
+    def open_store(self, *, create: bool = False, resume: bool = False) -> "Store":
         """Open the store; with `create`, make it where there is none.
+
+        Args:
+            create: Make the store if its folder is missing or empty.
+            resume: Go on with what a process left pending; only for commands that wait for it.
 
         Raises:
             NotFoundError: There is no store, and `create` was not asked for.
         """
-        return self._stores.open(self.store_path, create=create)
+        return self._stores.open(self.store_path, create=create, resume=resume)
+
+    def start_in_background(self, arguments: Sequence[str]) -> int:
+        """Start a command of ebsim on the same store and return its process id."""
+        return self._background.start(self.store_path, arguments)
 
     def progress(self) -> "ProgressBar":
         """Return a progress bar on standard error, to be used as a context manager."""

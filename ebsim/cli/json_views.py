@@ -17,6 +17,7 @@ from ebsim.results import (
     Finding,
     RestoreReport,
     Snapshot,
+    SnapshotPage,
     StoreStats,
 )
 from ebsim.units import BLOCK_SIZE, size_gib
@@ -51,8 +52,14 @@ def snapshot(record: Snapshot) -> Json:
 
 
 def snapshots(records: Sequence[Snapshot]) -> Json:
-    """Return the document of `snapshot list`."""
+    """Return the document of `snapshot wait`."""
     return {"Snapshots": [snapshot(record) for record in records]}
+
+
+def snapshot_page(page: SnapshotPage) -> Json:
+    """Return the document of `snapshot list`; `NextToken` is there where there is more."""
+    more = {} if page.next_token is None else {"NextToken": page.next_token}
+    return {**snapshots(page.snapshots), **more}
 
 
 def changed_blocks(record: ChangedBlocks) -> Json:

@@ -1,6 +1,5 @@
 """A group of commands that imports a command only when it is run or its help is shown."""
 
-import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -60,6 +59,8 @@ class LazyGroup(click.Group):
         name = args[0]
         if name in self._lazy or name.startswith("-"):
             return super().resolve_command(ctx, args)
+        import difflib
+
         near = difflib.get_close_matches(name, self._lazy, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise click.UsageError(f"No such command '{name}'.{hint}", ctx)

@@ -39,7 +39,20 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
     cls=LazyGroup,
     lazy={
         name: f"ebsim.cli.commands.{name}"
-        for name in ("init", "snapshot", "restore", "check", "stats", "demo")
+        for name in (
+            "init",
+            "snapshot",
+            "volume",
+            "image",
+            "tag",
+            "restore",
+            "prune",
+            "lifecycle",
+            "events",
+            "check",
+            "stats",
+            "demo",
+        )
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(

@@ -14,7 +14,7 @@ class Stores(Protocol):
         """Make a store in a folder that is missing or empty."""
         ...
 
-    def open(self, path: Path, *, create: bool = False) -> "Store":
+    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> "Store":
         """Open the store in a folder; with `create`, make it where there is none."""
         ...
 
@@ -33,12 +33,17 @@ class EngineStores:
 
         return Store.create(path)
 
-    def open(self, path: Path, *, create: bool = False) -> "Store":
+    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> "Store":
         """Open the store in a folder; with `create`, make it where there is none.
+
+        Args:
+            path: The folder.
+            create: Make the store if the folder is missing or empty.
+            resume: Go on with pending snapshots of managed volumes that a process left.
 
         Raises:
             NotFoundError: There is no store, and `create` was not asked for.
         """
         from ebsim.engine import Store
 
-        return Store.open(path, create=create)
+        return Store.open(path, create=create, resume=resume)

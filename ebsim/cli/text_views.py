@@ -5,8 +5,8 @@ in the word beside it or in the heading of its column.
 """
 
 from collections.abc import Sequence
-from itertools import zip_longest
 
+from ebsim.cli.layout import blocks, count, exact, more, pairs, table
 from ebsim.cli.output import printable
 from ebsim.clock import format_time
 from ebsim.results import (
@@ -18,6 +18,7 @@ from ebsim.results import (
     Finding,
     RestoreReport,
     Snapshot,
+    SnapshotPage,
     SnapshotState,
     StoreStats,
 )
@@ -45,10 +46,32 @@ def created(record: Snapshot, totals: StoreStats) -> str:
     )
 
 
+def created_of_volumes(records: Sequence[Snapshot], totals: StoreStats) -> str:
+    """Return the text of `snapshot create` of managed volumes, once they are completed."""
+    lines = []
+    for record in records:
+        kind = f"incremental on {record.parent_id}" if record.parent_id else "full"
+        lines.append(
+            f"Created {record.snapshot_id} of {record.volume_id}: {kind},"
+            f" charged {format_size(record.charged_size_bytes)} for the blocks it added."
+        )
+    return "\n".join([*lines, store_totals(totals)])
+
+
+def left_pending(records: Sequence[Snapshot], process: int) -> str:
+    """Return the text of `snapshot create --no-wait`."""
+    names = " ".join(record.snapshot_id for record in records)
+    return (
+        f"Begun: {names}\n"
+        f"Process {process} copies it. To wait for it, or to go on if it was stopped:\n"
+        f"  ebsim snapshot wait {names}"
+    )
+
+
 def store_totals(record: StoreStats) -> str:
     """Return one line with both sizes of a store."""
     return (
-        f"The store: {_count(record.snapshots, 'snapshot')},"
+        f"The store: {count(record.snapshots, 'snapshot')},"
         f" charged {format_size(record.charged_size_bytes)},"
         f" stored {format_size(record.stored_size_bytes)}."
     )
@@ -68,17 +91,17 @@ def snapshot(record: Snapshot) -> str:
         ("Parent", record.parent_id or "none: it was full when it was made"),
         ("Description", printable(record.description)),
         *(("Tag", f"{printable(key)}={printable(value)}") for key, value in record.tags.items()),
-        ("Size", f"{_exact(record.size_bytes)}, the exact size of the source"),
-        ("Full size", f"{_blocks(record.full_size_bytes)} written, its own and its ancestors'"),
-        ("Added", f"{_blocks(record.incremental_size_bytes)} when it was made"),
-        ("Charged", f"{_blocks(record.charged_size_bytes)} now"),
+        ("Size", f"{exact(record.size_bytes)}, the exact size of the source"),
+        ("Full size", f"{blocks(record.full_size_bytes)} written, its own and its ancestors'"),
+        ("Added", f"{blocks(record.incremental_size_bytes)} when it was made"),
+        ("Charged", f"{blocks(record.charged_size_bytes)} now"),
         ("Stored", "shared between snapshots: see 'ebsim stats'"),
     ]
-    return _pairs(rows)
+    return pairs(rows)
 
 
 def snapshots(records: Sequence[Snapshot]) -> str:
-    """Return the table of `snapshot list`."""
+    """Return the table of `snapshot list` and `snapshot wait`."""
     if not records:
         return "No snapshots."
     header = ("SNAPSHOT", "STATE", "STARTED (UTC)", "VOLUME", "SIZE", "FULL", "CHARGED", "NAME")
@@ -95,12 +118,12 @@ def snapshots(records: Sequence[Snapshot]) -> str:
         )
         for record in records
     ]
-    return _table([header, *rows], right={4, 5, 6})
+    return table([header, *rows], right={4, 5, 6})
 
 
-def listing(records: Sequence[Snapshot], totals: StoreStats) -> str:
+def listing(page: SnapshotPage, totals: StoreStats) -> str:
     """Return the text of `snapshot list`: the table, and both sizes of the store."""
-    return f"{snapshots(records)}\n{store_totals(totals)}"
+    return f"{snapshots(page.snapshots)}{more(page.next_token)}\n{store_totals(totals)}"
 
 
 def changed_blocks(record: ChangedBlocks) -> str:
@@ -108,9 +131,9 @@ def changed_blocks(record: ChangedBlocks) -> str:
     if not record.ranges:
         return "No blocks differ."
     rows = [_changed_range(start, end) for start, end in record.ranges]
-    table = _table([("FIRST BLOCK", "END", "BYTE OFFSET", "SIZE"), *rows], right={0, 1, 2, 3})
+    shown = table([("FIRST BLOCK", "END", "BYTE OFFSET", "SIZE"), *rows], right={0, 1, 2, 3})
     size = format_size(record.block_count * BLOCK_SIZE)
-    return f"{table}\n{_count(record.block_count, 'block')} differ: {size} before compression."
+    return f"{shown}\n{count(record.block_count, 'block')} differ: {size} before compression."
 
 
 def _changed_range(start: int, end: int) -> tuple[str, ...]:
@@ -157,9 +180,9 @@ def history(events: Sequence[ChargeEvent]) -> str:
         )
         for event in events
     ]
-    table = _table([("TIME", "EVENT", "BLOCKS", "CHARGED", "OTHER SNAPSHOT"), *rows], right={2, 3})
-    now = _blocks(sum(event.blocks for event in events) * BLOCK_SIZE)
-    return f"{table}\nCharged now: {now}."
+    shown = table([("TIME", "EVENT", "BLOCKS", "CHARGED", "OTHER SNAPSHOT"), *rows], right={2, 3})
+    now = blocks(sum(event.blocks for event in events) * BLOCK_SIZE)
+    return f"{shown}\nCharged now: {now}."
 
 
 def restoration(report: RestoreReport) -> str:
@@ -171,19 +194,19 @@ def restoration(report: RestoreReport) -> str:
         written = f"{format_size(report.written_bytes)} of it was written, {rest}"
     return (
         f"Restored {report.snapshot_id} to {printable(report.target)}:"
-        f" {_exact(report.size_bytes)}; {written}."
+        f" {exact(report.size_bytes)}; {written}."
     )
 
 
 def check(report: CheckReport) -> str:
     """Return the text of `check`."""
-    snapshots, blocks = _count(report.snapshots, "snapshot"), _count(report.blocks, "block")
+    whole = f"{count(report.snapshots, 'snapshot')} and {count(report.blocks, 'block')} stored"
     depth = (
         f"every stored byte read and proved ({format_size(report.read_bytes)})."
         if report.level == "data"
         else "structure checked; --data also reads and proves every stored byte."
     )
-    lines = [f"{snapshots} and {blocks} stored: {depth}"]
+    lines = [f"{whole}: {depth}"]
     if report.orphan_bytes >= MIB:  # less is the file system's own overhead
         orphans = format_size(report.orphan_bytes)
         lines.append(f"{orphans} stored belong to nothing, which is harmless.")
@@ -191,7 +214,7 @@ def check(report: CheckReport) -> str:
         return "\n".join([*lines, "Healthy."])
     for finding in report.findings:
         lines += _finding(finding)
-    return "\n".join([*lines, f"Damaged: {_count(len(report.findings), 'finding')}."])
+    return "\n".join([*lines, f"Damaged: {count(len(report.findings), 'finding')}."])
 
 
 def _finding(finding: Finding) -> list[str]:
@@ -208,10 +231,10 @@ def _finding(finding: Finding) -> list[str]:
 def stats(record: StoreStats) -> str:
     """Return the text of `stats`."""
     stored, live = format_size(record.stored_size_bytes), format_size(record.live_size_bytes)
-    made_of = f"{_count(record.blocks, 'block')} in {_count(record.segments, 'segment')}"
-    return _pairs(
+    made_of = f"{count(record.blocks, 'block')} in {count(record.segments, 'segment')}"
+    return pairs(
         [
-            ("Snapshots", f"{record.snapshots:,} of {_count(record.volumes, 'volume')}"),
+            ("Snapshots", f"{record.snapshots:,} of {count(record.volumes, 'volume')}"),
             ("Full size", f"{format_size(record.full_size_bytes)}, if each were a full copy"),
             ("Charged", f"{format_size(record.charged_size_bytes)}, as EBS charges for blocks"),
             ("Stored", f"{stored} on disk, {live} of it live: {made_of}"),
@@ -231,34 +254,3 @@ def _remark(record: Snapshot) -> str:
     parts = [text for text in (record.tags.get("Name", ""), record.description) if text]
     remark = printable(": ".join(parts))
     return remark if len(remark) <= REMARK_WIDTH else remark[: REMARK_WIDTH - 1] + "…"
-
-
-def _exact(size_bytes: int) -> str:
-    return f"{format_size(size_bytes)} ({size_bytes:,} bytes)"
-
-
-def _blocks(size_bytes: int) -> str:
-    return f"{format_size(size_bytes)} ({_count(size_bytes // BLOCK_SIZE, 'block')})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _pairs(rows: Sequence[tuple[str, str]]) -> str:
-    """Return lines of a name and a value; those without a value are left out."""
-    shown = [(name, value) for name, value in rows if value]
-    width = max(len(name) for name, _ in shown)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in shown)
-
-
-def _table(rows: Sequence[Sequence[str]], right: set[int]) -> str:
-    """Return rows in aligned columns; the columns in `right` are flush right."""
-    widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place in right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

@@ -5,26 +5,39 @@ Used where the making fails, and for the pending snapshots of a process that die
 
 import struct
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ebsim.core.context import StoreContext
-from ebsim.core.ingest import Batch
+from ebsim.core.events import snapshot_ended
 from ebsim.core.lineage import Lineage
-from ebsim.core.publish import Prepared
+from ebsim.core.point_in_time import note_lost
 from ebsim.core.reclaim import queue_freed, queue_freed_range
 from ebsim.core.sharing import unshared_by
-from ebsim.core.snapshots import drop_snapshot, get_pending, get_snapshot, put_snapshot
+from ebsim.core.snapshots import (
+    NO_SESSION,
+    drop_snapshot,
+    get_pending,
+    get_snapshot,
+    put_snapshot,
+)
 from ebsim.core.space import SpaceChange, release_items
+from ebsim.core.successors import take_over
 from ebsim.format.catalog_values import Table, number_key
+from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+if TYPE_CHECKING:  # a deletion needs this module, and not those
+    from ebsim.core.ingest import Batch
+    from ebsim.core.publish import Prepared
 
 _RANGES = struct.Struct("<QQQQ")
 """A published batch of a pending snapshot: first version, versions, first page, pages."""
 
 
 def note_published(
-    writer: CatalogWriter, snapshot_id: SnapshotId, batch: Batch, prepared: Prepared
+    writer: CatalogWriter, snapshot_id: SnapshotId, batch: "Batch", prepared: "Prepared"
 ) -> None:
     """Record what a pending snapshot holds already, and how far it is."""
     record = get_pending(writer, snapshot_id)
@@ -75,16 +88,15 @@ def abandon(
     if pending.state != SnapshotState.PENDING:
         return False
     space = SpaceChange(writer)
-    for first_version, versions, first_page, pages in published_ranges(writer, pending.snapshot_id):
-        queue_freed_range(writer, first_version, versions)
-        delete_pages(writer, space, list(range(first_page, first_page + pages)))
-    forget_published(writer, pending.snapshot_id)
-    if pending.hold:
+    _free_published(writer, space, pending.snapshot_id)
+    if not take_over(writer, pending) and pending.hold:
         lineage = Lineage(writer)
         release_hold(writer, space, lineage, pending.hold)
         lineage.save(writer)
     space.save()
-    if reason is None:
+    if pending.set_id:
+        _note_failure_of_set(writer, pending, reason or "its making was broken off")
+    if reason is None or pending.deletion_wanted:
         drop_snapshot(writer, pending)
         return True
     failed = replace(
@@ -97,9 +109,40 @@ def abandon(
         root=0,
         full_blocks=0,
         scanned_bytes=0,
+        boot="",
+        tracked=False,
     )
     put_snapshot(writer, failed)
+    snapshot_ended(context, writer, failed)
     return True
+
+
+def _note_failure_of_set(writer: CatalogWriter, failed: SnapshotRecord, reason: str) -> None:
+    """Have the other members fail too, also when they are only looked at by another process."""
+    for key, _ in list(writer.items(Table.PENDING_SNAPSHOTS)):
+        other = get_snapshot(writer, SnapshotId(key.decode()))
+        if other.set_id == failed.set_id and other.snapshot_id != failed.snapshot_id:
+            reason_of_set = f"{failed.snapshot_id} of the same set failed: {reason}"
+            note_lost(writer, other.snapshot_id, reason_of_set)
+
+
+def leave_pending(writer: CatalogWriter, snapshot_id: SnapshotId) -> None:
+    """Free what a pending snapshot of a managed volume published, and leave it to be made anew.
+
+    Whoever opens the volume next makes it, from the point in time that the volume still has.
+    """
+    pending = get_snapshot(writer, snapshot_id)
+    space = SpaceChange(writer)
+    _free_published(writer, space, snapshot_id)
+    space.save()
+    put_snapshot(writer, replace(pending, session=NO_SESSION, scanned_bytes=0))
+
+
+def _free_published(writer: CatalogWriter, space: SpaceChange, snapshot_id: SnapshotId) -> None:
+    for first_version, versions, first_page, pages in published_ranges(writer, snapshot_id):
+        queue_freed_range(writer, first_version, versions)
+        delete_pages(writer, space, list(range(first_page, first_page + pages)))
+    forget_published(writer, snapshot_id)
 
 
 def release_hold(writer: CatalogWriter, space: SpaceChange, lineage: Lineage, hold: int) -> None:

@@ -10,11 +10,16 @@ Everything here costs as many page look-ups as there are pages that differ; none
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.catalog_values import Table, number_key
-from ebsim.format.map_page import MAP_LEVELS, PAGE_ENTRIES, Page, decode_page, empty_page
+from ebsim.format.map_page import (
+    MAP_LEVELS,
+    PAGE_ENTRIES,
+    Page,
+    decode_page,
+    empty_page,
+    own_places,
+)
 from ebsim.storage.catalog import CatalogReader
 
 LEAF_BLOCKS = PAGE_ENTRIES
@@ -63,7 +68,7 @@ def find_leaf(reader: CatalogReader, root: int, leaf: int) -> int:
     for level in range(_TOP, 0, -1):
         if page_id == 0:
             return 0
-        page_id = int(load_page(reader, page_id)[(leaf >> (8 * (level - 1))) % PAGE_ENTRIES])
+        page_id = load_page(reader, page_id)[(leaf >> (8 * (level - 1))) % PAGE_ENTRIES]
     return page_id
 
 
@@ -96,12 +101,9 @@ def walk_unshared(
             continue
         page = load_page(reader, page_id)
         columns = [load_page(reader, other) for other in theirs]
-        wanted = page != 0
-        for column in columns[:stop_at]:
-            wanted &= page != column
-        for entry in np.flatnonzero(wanted)[::-1].tolist():
-            below = tuple(int(column[entry]) for column in columns)
-            pending.append((level - 1, number * PAGE_ENTRIES + entry, int(page[entry]), below))
+        for entry in reversed(own_places(page, columns[:stop_at])):
+            below = tuple([column[entry] for column in columns])
+            pending.append((level - 1, number * PAGE_ENTRIES + entry, page[entry], below))
 
 
 def walk_differences(
@@ -117,9 +119,10 @@ def walk_differences(
             yield number, mine, theirs
             continue
         here, there = load_page(reader, mine), load_page(reader, theirs)
-        for entry in np.flatnonzero(here != there)[::-1].tolist():
-            below = (int(here[entry]), int(there[entry]))
-            pending.append((level - 1, number * PAGE_ENTRIES + entry, *below))
+        for entry in reversed(range(PAGE_ENTRIES)):
+            if here[entry] != there[entry]:
+                below = (here[entry], there[entry])
+                pending.append((level - 1, number * PAGE_ENTRIES + entry, *below))
 
 
 class PageAllocator:
@@ -167,7 +170,7 @@ def replace_leaves(
             by_parent.setdefault(number // PAGE_ENTRIES, []).append(number)
         for parent, children in by_parent.items():
             old = _find_page(reader, root, level, parent)
-            page = load_page(reader, old).copy()
+            page = load_page(reader, old)[:]
             for child in children:
                 page[child % PAGE_ENTRIES] = changed[child]
             above[parent] = allocator.add(page)
@@ -181,7 +184,5 @@ def _find_page(reader: CatalogReader, root: int, level: int, number: int) -> int
     for above in range(_TOP, level, -1):
         if page_id == 0:
             return 0
-        page_id = int(
-            load_page(reader, page_id)[(number >> (8 * (above - 1 - level))) % PAGE_ENTRIES]
-        )
+        page_id = load_page(reader, page_id)[(number >> (8 * (above - 1 - level))) % PAGE_ENTRIES]
     return page_id

@@ -1,7 +1,6 @@
 """Changed blocks: in which blocks two snapshots of one lineage differ."""
 
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Iterable
 
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_differences
 from ebsim.core.context import StoreContext
@@ -12,8 +11,6 @@ from ebsim.format.map_page import Page
 from ebsim.ids import SnapshotId
 from ebsim.results import ChangedBlocks
 from ebsim.storage.catalog import CatalogReader
-
-Indices = npt.NDArray[np.int64]
 
 
 def changed_blocks(context: StoreContext, first: SnapshotId, second: SnapshotId) -> ChangedBlocks:
@@ -34,30 +31,28 @@ def changed_blocks(context: StoreContext, first: SnapshotId, second: SnapshotId)
                 "from one first snapshot can be compared.",
                 ErrorCode.UNRELATED_SNAPSHOTS,
             )
-        found = [
-            leaf * LEAF_BLOCKS + _differing(reader, load_page(reader, a), load_page(reader, b))
+        indices = (
+            leaf * LEAF_BLOCKS + place
             for leaf, a, b in walk_differences(reader, one.root, two.root)
-        ]
-    indices = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
-    return ChangedBlocks(ranges=index_ranges(indices))
+            for place in _differing(reader, load_page(reader, a), load_page(reader, b))
+        )
+        return ChangedBlocks(ranges=index_ranges(indices))
 
 
-def _differing(reader: CatalogReader, one: Page, two: Page) -> Indices:
+def _differing(reader: CatalogReader, one: Page, two: Page) -> list[int]:
     """Return the places of a leaf where two pages hold different content."""
-    places = np.flatnonzero(one != two)
-    here, there = one[places], two[places]
-    both = (here != 0) & (there != 0)
-    same = both.copy()
-    same[both] = version_blocks(reader, here[both]) == version_blocks(reader, there[both])
-    differing: Indices = places[~same].astype(np.int64)
-    return differing
+    places = [place for place, (a, b) in enumerate(zip(one, two, strict=True)) if a != b]
+    here = version_blocks(reader, [one[place] for place in places])
+    there = version_blocks(reader, [two[place] for place in places])
+    return [place for place, a, b in zip(places, here, there, strict=True) if a != b]
 
 
-def index_ranges(indices: Indices) -> tuple[tuple[int, int], ...]:
+def index_ranges(indices: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """Return ascending block indices as half-open ranges."""
-    if not len(indices):
-        return ()
-    breaks = np.flatnonzero(np.diff(indices) != 1)
-    starts = indices[np.concatenate(([0], breaks + 1))]
-    ends = indices[np.concatenate((breaks, [len(indices) - 1]))] + 1
-    return tuple(zip(starts.tolist(), ends.tolist(), strict=True))
+    ranges: list[tuple[int, int]] = []
+    for index in indices:
+        if ranges and ranges[-1][1] == index:
+            ranges[-1] = (ranges[-1][0], index + 1)
+        else:
+            ranges.append((index, index + 1))
+    return tuple(ranges)

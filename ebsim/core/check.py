@@ -15,6 +15,8 @@ import numpy as np
 
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
 from ebsim.core.check_counts import check_counters, check_meta_records
+from ebsim.core.check_images import check_images
+from ebsim.core.check_indexes import check_indexes
 from ebsim.core.check_maps import MapCheck
 from ebsim.core.check_space import (
     META_TABLES,
@@ -25,6 +27,7 @@ from ebsim.core.check_space import (
     check_versions,
 )
 from ebsim.core.check_values import Damage, SoundReader
+from ebsim.core.check_volumes import check_tracking, check_volume_files
 from ebsim.core.context import StoreContext
 from ebsim.core.parallel import run_in_order
 from ebsim.core.read import BlockLoader, BlockPlace
@@ -73,9 +76,13 @@ def check_store(context: StoreContext, progress: Progress, *, data: bool) -> Che
                 check_ledger(reader, snapshots),
                 check_lineage(reader),
                 check_names(reader, snapshots),
+                check_indexes(reader, snapshots),
+                check_images(reader, snapshots),
                 check_counters(reader, snapshots),
                 check_meta_records(reader),
                 _check_files(context, segments),
+                check_tracking(reader),
+                check_volume_files(context),
             )
             for finding in _as_far_as_it_goes(part)
         ]

@@ -64,7 +64,8 @@ def check_meta_records(reader: CatalogReader) -> Iterator[Finding]:
 def live_versions(reader: CatalogReader) -> Numbers:
     """Return every version that is not freed, ascending."""
     found = [
-        np.flatnonzero(decode_page(value)).astype("<u8") + parse_number_key(key) * PAGE_ENTRIES
+        np.flatnonzero(np.asarray(decode_page(value))).astype("<u8")
+        + parse_number_key(key) * PAGE_ENTRIES
         for key, value in reader.items(Table.VERSIONS)
     ]
     return np.concatenate(found) if found else np.zeros(0, dtype="<u8")

@@ -66,7 +66,7 @@ class MapCheck:
     def queued_versions(self) -> Iterator[npt.NDArray[np.uint64]]:
         """Yield versions that wait to be forgotten."""
         for _, value in self._reader.items(Table.FREED):
-            yield decode_numbers(value, FREED_ENTRY_MAX)
+            yield np.asarray(decode_numbers(value, FREED_ENTRY_MAX))
 
     def _claim(self, page_id: int, level: int) -> int:
         """Mark everything below a page as seen; return how many versions were not seen before."""
@@ -74,7 +74,7 @@ class MapCheck:
             self._entries.setdefault(page_id, 0)
             return 0
         self.pages.add(page_id)
-        page = load_page(self._reader, page_id)
+        page = np.asarray(load_page(self._reader, page_id))
         used = page[page != 0]
         if level == 0:
             if len(used) and used.max() >= len(self.versions):

@@ -44,7 +44,7 @@ def check_versions(reader: CatalogReader, maps: MapCheck) -> Iterator[Finding]:
         expected[queued] = True
     for key, value in reader.items(Table.VERSIONS):
         first = parse_number_key(key) * PAGE_ENTRIES
-        page = decode_page(value)
+        page = np.asarray(decode_page(value))
         references.update(page[page >= FIRST_BLOCK].tolist())
         wanted = np.zeros(PAGE_ENTRIES, dtype=bool)
         part = expected[first : first + PAGE_ENTRIES]
@@ -163,7 +163,7 @@ def check_names(reader: CatalogReader, snapshots: list[SnapshotRecord]) -> Itera
     """Compare the tables by which volumes, their snapshots, sources and events are found."""
     volumes = {key.decode() for key in reader.keys(Table.VOLUMES)}
     for record in snapshots:
-        if record.volume_id not in volumes:
+        if record.volume_id not in volumes and not record.epoch:  # managed ones may be deleted
             message = f"{record.snapshot_id}: its volume {record.volume_id} is missing"
             yield Finding(kind="wrong-reference", message=message)
     kept = {key: value.decode() for key, value in reader.items(Table.VOLUME_SNAPSHOTS)}
@@ -186,8 +186,9 @@ def check_names(reader: CatalogReader, snapshots: list[SnapshotRecord]) -> Itera
 
 
 def _source_moved_on(reader: CatalogReader, volume: str) -> bool:
-    """Return whether another volume was begun for this volume's source."""
+    """Return whether a volume is managed, or another one was begun for its source."""
     value = reader.get(Table.VOLUMES, volume.encode())
     if value is None:
         return True  # reported already
-    return reader.get(Table.SOURCES, source_key(decode_volume(value).source)) is not None
+    record = decode_volume(value)
+    return record.managed or reader.get(Table.SOURCES, source_key(record.source)) is not None

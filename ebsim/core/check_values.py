@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from ebsim.core.reclaim import FREED_ENTRY_MAX
+from ebsim.core.written_blocks import LeafWrites, unpack_flags
 from ebsim.errors import CorruptionError, EbsimError
 from ebsim.format.catalog_values import (
     BlockRecord,
@@ -13,6 +14,7 @@ from ebsim.format.catalog_values import (
     Table,
     parse_number_key,
 )
+from ebsim.format.life_records import decode_image, decode_life_event, decode_policy
 from ebsim.format.map_page import decode_numbers, decode_page
 from ebsim.format.records import decode_event, decode_json, decode_snapshot, decode_volume
 from ebsim.ids import parse_snapshot_id
@@ -26,6 +28,7 @@ _DECODERS: dict[Table, Callable[[bytes], object]] = {
     Table.VOLUME_SNAPSHOTS: lambda value: parse_snapshot_id(value.decode("ascii", "replace")),
     Table.SOURCES: decode_json,
     Table.SNAPSHOTS: lambda value: decode_snapshot(value).to_result(),
+    Table.PENDING_SNAPSHOTS: parse_number_key,
     Table.NODES: NodeRecord.decode,
     Table.PAGES: decode_page,
     Table.PAGE_RECORDS: MetaRecord.decode,
@@ -39,6 +42,11 @@ _DECODERS: dict[Table, Callable[[bytes], object]] = {
     Table.PUNCH: parse_number_key,
     Table.JOURNAL: MetaRecord.decode,
     Table.LEDGER: decode_event,
+    Table.VOLUME_WRITES: LeafWrites.decode,
+    Table.VOLUME_LOADED: unpack_flags,
+    Table.IMAGES: lambda value: decode_image(value).to_result(0),
+    Table.EVENTS: decode_life_event,
+    Table.POLICIES: decode_policy,
 }
 """How the values of each table are read; those that are not here hold nothing that can be wrong."""
 

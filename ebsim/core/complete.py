@@ -4,12 +4,14 @@ It is the point of commit. Everything it refers to is in segments and synced bef
 entry that repeats it for a rebuild is written and synced within it.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 from ebsim.core.abandon import forget_published, release_hold
 from ebsim.core.block_maps import PageAllocator, replace_leaves, upper_page_count
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
+from ebsim.core.events import snapshot_ended
 from ebsim.core.journal import append_entry
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage
@@ -18,12 +20,18 @@ from ebsim.core.sessions import OpenSegment
 from ebsim.core.sharing import count_charge
 from ebsim.core.snapshots import get_pending, put_snapshot
 from ebsim.core.space import SpaceChange
+from ebsim.core.successors import follow_completed
+from ebsim.core.volume_parent import forget_covered_writes
 from ebsim.core.volumes import get_volume, put_volume
 from ebsim.format.catalog_values import Counter, MetaRecord, NodeKind, NodeRecord
 from ebsim.format.map_page import encode_page
 from ebsim.format.records import SnapshotRecord, VolumeRecord
 from ebsim.results import ChargeCause, ChargeEvent, SnapshotState
 from ebsim.storage.catalog import CatalogWriter
+
+CompletionChange = Callable[[CatalogWriter], SnapshotRecord]
+Commit = Callable[[CompletionChange], SnapshotRecord]
+"""Runs a completion within a transaction and returns the snapshot's final record."""
 
 
 @dataclass(slots=True)
@@ -63,8 +71,17 @@ def complete(
     segment: OpenSegment,
     prepared: Prepared,
     growth: MapGrowth,
+    commit: Commit | None = None,
 ) -> SnapshotRecord:
     """Publish the last batch and make the snapshot `completed`.
+
+    Args:
+        context: The store.
+        pending: The snapshot's record.
+        segment: Where its last records are.
+        prepared: The last batch, where it is not published yet.
+        growth: What all batches add to the parent's map.
+        commit: Runs the transaction, maybe with those of others; None: by itself.
 
     Returns:
         The snapshot's final record.
@@ -79,37 +96,41 @@ def complete(
 
     def change(writer: CatalogWriter) -> SnapshotRecord:
         context.ensure_writable()
-        get_pending(writer, pending.snapshot_id)
+        current = get_pending(writer, pending.snapshot_id)  # tagged or deleted meanwhile?
         space = SpaceChange(writer)
         publish_batch(writer, space, prepared)
         publish_pages(writer, space, top.first_page, top.pages, top.records)
         forget_published(writer, pending.snapshot_id)
         lineage = Lineage(writer)
         node = take(writer, Counter.NODE)
-        parent = NodeRecord(NodeKind.SNAPSHOT, pending.hold, top.root, pending.snapshot_id)
+        parent = NodeRecord(NodeKind.SNAPSHOT, current.hold, top.root, current.snapshot_id)
         lineage.add(node, parent)
-        if pending.hold:
-            release_hold(writer, space, lineage, pending.hold)
+        if current.hold:
+            release_hold(writer, space, lineage, current.hold)
         record = replace(
-            pending,
+            current,
             state=SnapshotState.COMPLETED,
-            session=0,
+            state_message="",
+            boot="",
+            tracked=False,
+            session=current.session if current.deletion_wanted else 0,
             hold=0,
             completion_us=context.clock.now_us(),
-            scanned_bytes=pending.size_bytes,
-            full_blocks=pending.full_blocks + growth.new_blocks,
+            scanned_bytes=current.size_bytes,
+            full_blocks=current.full_blocks + growth.new_blocks,
             incremental_blocks=growth.changed_blocks,
             charged_blocks=count_charge(writer, lineage, node),
             node=node,
             root=top.root,
         )
+        follow_completed(writer, lineage, record)
         lineage.save(writer)
         _commit_record(context, writer, space, segment, record)
         segment.publish(writer, segment.writer.end)
         space.save()
         return record
 
-    return context.catalog.update(change)
+    return (commit or context.catalog.update)(change)
 
 
 def _prepare_top(context: StoreContext, root: int, segment: OpenSegment, growth: MapGrowth) -> _Top:
@@ -133,10 +154,14 @@ def _commit_record(
     record: SnapshotRecord,
 ) -> None:
     """Keep the completed record, the volume's new size, the ledger's and the journal's entry."""
-    volume = _grown(get_volume(writer, record.volume_id), record)
-    put_volume(writer, volume)
     put_snapshot(writer, record)
-    facts = {"snapshot": asdict(record), "volume": asdict(volume)}
+    facts: dict[str, object] = {"snapshot": asdict(record)}
+    if record.epoch:
+        forget_covered_writes(writer, record)
+    else:
+        volume = _grown(get_volume(writer, record.volume_id), record)
+        put_volume(writer, volume)
+        facts["volume"] = asdict(volume)
     sequence = append_entry(context, writer, space, segment, "complete", facts)
     event = ChargeEvent(
         sequence=sequence,
@@ -148,6 +173,7 @@ def _commit_record(
         other_id=None,
     )
     record_events(writer, [event])
+    snapshot_ended(context, writer, record)
 
 
 def _grown(volume: VolumeRecord, record: SnapshotRecord) -> VolumeRecord:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ebsim.clock import Clock
+from ebsim.core.subscribers import Subscribers
 from ebsim.entropy import Entropy
 from ebsim.errors import StorePoisonedError
 from ebsim.format.block_hash import BlockHash, zero_block_hash
 from ebsim.format.store_header import StoreHeader
 from ebsim.storage.catalog import Catalog
+from ebsim.storage.files import Files
 from ebsim.storage.locks import LockFile
 from ebsim.storage.reserve import Reserve
 from ebsim.storage.segments import SegmentStore
@@ -30,11 +32,14 @@ class StoreContext:
         segments: Where the bytes are.
         locks: Kernel locks between processes.
         reserve: Space kept for deleting on a full disk.
+        files: The store's own files.
         clock: The time, for people.
         entropy: Ids.
+        boot_id: Which boot of the machine this is.
         session: This handle's writing session, once it wrote something.
         session_mutex: Held while the session is begun.
         poison: Why this handle refuses to write, or empty.
+        subscribers: Who is told of events.
     """
 
     path: Path
@@ -43,12 +48,20 @@ class StoreContext:
     segments: SegmentStore
     locks: LockFile
     reserve: Reserve
+    files: Files
     clock: Clock
     entropy: Entropy
+    boot_id: str = ""
     session: "Session | None" = None
     session_mutex: threading.Lock = field(default_factory=threading.Lock)
     poison: str = ""
+    subscribers: Subscribers = field(default_factory=Subscribers)
     _zero_hash: BlockHash | None = field(default=None)
+
+    @property
+    def volumes_folder(self) -> Path:
+        """Where the live data of managed volumes lie."""
+        return self.path / "volumes"
 
     @property
     def hash_key(self) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ebsim.core.abandon import delete_pages
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import peek
+from ebsim.core.image_links import ensure_not_behind_image
 from ebsim.core.journal import append_entry
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage
@@ -21,7 +22,8 @@ from ebsim.core.sessions import OpenSegment, current_session
 from ebsim.core.sharing import unshared_by
 from ebsim.core.snapshots import drop_snapshot, get_snapshot, put_snapshot
 from ebsim.core.space import SpaceChange
-from ebsim.errors import ConflictError, InvalidInputError, StoreError
+from ebsim.core.volume_parent import parent_deleted
+from ebsim.errors import InvalidInputError, StoreError
 from ebsim.format.catalog_values import Counter, NodeKind
 from ebsim.format.map_page import Page
 from ebsim.format.records import SnapshotRecord
@@ -91,6 +93,11 @@ class DeletePlan:
     steps: list[DeleteStep] = field(default_factory=list)
     records: dict[SnapshotId, SnapshotRecord] = field(default_factory=dict)
 
+    @property
+    def effective_steps(self) -> list[DeleteStep]:
+        """The steps that take effect at once: not those of pending snapshots."""
+        return [step for step in self.steps if step.record.state != SnapshotState.PENDING]
+
 
 def plan_deletion(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> DeletePlan:
     """Plan the deletion of snapshots in this order, changing nothing.
@@ -98,7 +105,7 @@ def plan_deletion(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> 
     Raises:
         InvalidInputError: An id is given twice.
         NotFoundError: A snapshot does not exist.
-        ConflictError: A snapshot is pending.
+        ConflictError: A snapshot is behind a registered image.
     """
     _ensure_deletable(reader, snapshot_ids)
     plan = DeletePlan(_moment(reader), Lineage(reader))
@@ -117,8 +124,8 @@ def _ensure_deletable(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId])
     if len(snapshot_ids) > SNAPSHOTS_MAX:
         raise InvalidInputError(f"At most {SNAPSHOTS_MAX} snapshots can be deleted at once.")
     for snapshot_id in snapshot_ids:
-        if get_snapshot(reader, snapshot_id).state == SnapshotState.PENDING:
-            raise ConflictError(f"The snapshot '{snapshot_id}' is pending: wait until it is not.")
+        get_snapshot(reader, snapshot_id)
+        ensure_not_behind_image(reader, snapshot_id)
 
 
 def delete_snapshots(
@@ -218,10 +225,14 @@ def _commit(
 ) -> DeletePlan:
     space = SpaceChange(writer)
     now = context.clock.now_us()
-    facts = {"steps": [_facts(step) for step in plan.steps], "time_us": now}
+    facts = {"steps": [_facts(step) for step in plan.effective_steps], "time_us": now}
     sequence = append_entry(context, writer, space, segment, "delete", facts)
     for step in plan.steps:
+        if step.record.state == SnapshotState.PENDING:
+            _delete_pending(writer, step.record.snapshot_id)
+            continue
         drop_snapshot(writer, step.record)
+        parent_deleted(writer, step.record)
         delete_pages(writer, space, list(step.freed_pages))
         for versions in step.freed_versions:
             queue_freed(writer, versions)
@@ -233,6 +244,15 @@ def _commit(
     segment.publish(writer, segment.writer.end)
     space.save()
     return plan
+
+
+def _delete_pending(writer: CatalogWriter, snapshot_id: SnapshotId) -> None:
+    """Have a pending snapshot go when it is completed; until then it occupies its slot."""
+    current = get_snapshot(writer, snapshot_id)
+    if current.state == SnapshotState.PENDING:
+        put_snapshot(writer, replace(current, deletion_wanted=True))
+    else:
+        drop_snapshot(writer, current)  # it failed meanwhile
 
 
 def _facts(step: DeleteStep) -> dict[str, object]:
@@ -266,7 +286,7 @@ def _events(plan: DeletePlan, sequence: int, now: int) -> list[ChargeEvent]:
             )
         )
 
-    for step in plan.steps:
+    for step in plan.effective_steps:
         gone = step.record.snapshot_id
         if step.freed_blocks or not step.moved:
             entry(ChargeCause.FREED, gone, -step.freed_blocks, None)

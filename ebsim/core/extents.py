@@ -5,7 +5,8 @@ from heapq import merge
 from itertools import groupby
 from typing import Protocol
 
-from ebsim.core.block_maps import LEAF_BLOCKS
+from ebsim.core.block_maps import LEAF_BLOCKS, walk_leaves
+from ebsim.storage.catalog import Catalog
 from ebsim.units import BLOCK_SIZE, block_count
 
 
@@ -22,15 +23,49 @@ class HasExtents(Protocol):
         ...
 
 
-def leaf_work(
-    source: HasExtents, parent_leaves: list[tuple[int, int]]
-) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
-    """Yield, for each leaf with data or with a parent's page, what there is to do.
+LeafWork = tuple[int, int, list[tuple[int, int]]]
+"""Leaf number, the parent's page id (0 if none), and runs of blocks to be read, as half-open ranges
+of block indices within the leaf."""
 
-    Returns:
-        Leaf number, the parent's page id (0 if none), and the runs of blocks that may hold data,
-        as half-open ranges of block indices within the leaf. Ascending.
-    """
+
+class ScanPlan(Protocol):
+    """Which blocks of a source have to be read for a snapshot, and what the others are."""
+
+    @property
+    def rest_is_zeros(self) -> bool:
+        """Whether blocks that are not read are holes; else they are what the parent has."""
+        ...
+
+    def work(self, catalog: Catalog, root: int) -> Iterator[LeafWork]:
+        """Yield what there is to read, ascending, given the root of the parent's map."""
+        ...
+
+    def is_written(self, index: int) -> bool:
+        """Return whether a block of zeros that the parent does not have counts as written."""
+        ...
+
+
+class SourcePlan:
+    """The plan for a scanned source: all of its data; holes are zeros."""
+
+    rest_is_zeros = True
+
+    def __init__(self, source: HasExtents) -> None:
+        self._source = source
+
+    def work(self, catalog: Catalog, root: int) -> Iterator[LeafWork]:
+        """Yield each leaf with data or with a page of the parent's."""
+        with catalog.read() as reader:
+            parent_leaves = list(walk_leaves(reader, root))
+        return leaf_work(self._source, parent_leaves)
+
+    def is_written(self, index: int) -> bool:
+        """Return False: such a block is unwritten (design section 2)."""
+        return False
+
+
+def leaf_work(source: HasExtents, parent_leaves: list[tuple[int, int]]) -> Iterator[LeafWork]:
+    """Yield, for each leaf with data or with a parent's page, what there is to do, ascending."""
     data = ((start // LEAF_BLOCKS, 0, (start, end)) for start, end in block_runs(source))
     parents = ((leaf, page_id, None) for leaf, page_id in parent_leaves)
     work = merge(parents, data, key=lambda item: item[0])

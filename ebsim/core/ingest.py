@@ -1,10 +1,11 @@
 """Ingest: reading a source and finding, hashing and storing the blocks that changed.
 
-The main thread walks the leaves (128 MiB) in which the source has data or the parent's map has
-entries. For each it looks up what the parent recorded and hands runs of eight blocks to worker
-threads, which read, hash, compare, compress and append; all of that happens outside the
-interpreter's lock. Results are gathered into *batches* of whole leaves. A batch is published in one
-transaction (`ebsim.core.publish`), by a thread of its own, while the workers go on with the next.
+The main thread walks the leaves (128 MiB) that the plan names: for a scanned source those in which
+it has data or the parent's map has entries, for a managed volume those it was written to. For each
+it looks up what the parent recorded and hands runs of eight blocks to worker threads, which read,
+hash, compare, compress and append; all of that happens outside the interpreter's lock. Results are
+gathered into *batches* of whole leaves. A batch is published in one transaction
+(`ebsim.core.publish`), by a thread of its own, while the workers go on with the next.
 
 Memory is bounded by the batch, never by the volume.
 """
@@ -16,16 +17,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from ebsim.config import Compression
-from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
+from ebsim.core.block_maps import LEAF_BLOCKS, load_page
 from ebsim.core.block_table import find_block, get_block
 from ebsim.core.context import StoreContext
-from ebsim.core.extents import leaf_work
+from ebsim.core.extents import ScanPlan
 from ebsim.core.sessions import OpenSegment, Session
 from ebsim.core.version_table import version_blocks
 from ebsim.format.block_hash import BlockHash, hash_block
 from ebsim.format.catalog_values import ZERO_BLOCK
 from ebsim.format.segment import RecordKind
 from ebsim.progress import Progress
+from ebsim.storage.buffers import block_buffer
 from ebsim.storage.codecs import BlockEncoder
 from ebsim.storage.sources import BlockSource
 from ebsim.units import BLOCK_SIZE, MIB, block_count
@@ -140,7 +142,7 @@ class _Worker(threading.local):
     """What each worker thread keeps for itself."""
 
     def __init__(self, compression: Compression) -> None:
-        self.buffer = memoryview(bytearray(BLOCK_SIZE))
+        self.buffer = block_buffer()
         self.encoder = BlockEncoder(compression)
 
 
@@ -152,12 +154,14 @@ class Ingest:
         context: StoreContext,
         session: Session,
         source: BlockSource,
+        plan: ScanPlan,
         compression: Compression,
         progress: Progress,
     ) -> None:
         self._context = context
         self._session = session
         self._source = source
+        self._plan = plan
         self._progress = progress
         self._claims = Claims()
         self._worker = _Worker(compression)
@@ -183,13 +187,11 @@ class Ingest:
             SourceError: The source could not be read.
             EbsimError: Whatever `prepare`, `publish` or the segment raised.
         """
-        with self._context.catalog.read() as reader:
-            parent_leaves = list(walk_leaves(reader, root))
         workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="ebsim-ingest")
         publisher = ThreadPoolExecutor(1, thread_name_prefix="ebsim-publish")
         try:
             publishing: Future[None] | None = None
-            for leaf, page_id, runs in leaf_work(self._source, parent_leaves):
+            for leaf, page_id, runs in self._plan.work(self._context.catalog, root):
                 self._hand_out(workers, leaf, page_id, runs)
                 if self.batch.full:
                     self._gather_all()
@@ -254,6 +256,8 @@ class Ingest:
         self, leaf: int, expected: list[BlockHash | None], start: int, end: int
     ) -> None:
         """A hole where the parent has data is a change: a block of zeros."""
+        if not self._plan.rest_is_zeros:
+            return
         base = leaf * LEAF_BLOCKS
         zero = self._context.zero_hash
         found = [
@@ -293,7 +297,7 @@ class Ingest:
                 continue
             if block_hash != zero:
                 found.append(self._store(batch, index, block_hash))
-            elif before is not None:
+            elif before is not None or self._plan.is_written(index):
                 found.append(ChangedBlock(index, None))
         return found
 

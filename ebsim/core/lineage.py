@@ -1,13 +1,14 @@
 """The lineage: which snapshot came from which, as a tree of nodes.
 
-Nodes are *live* snapshots, *holds* (they keep the map of a parent for a snapshot that is still
-being made, and are charged nothing) and *nameless* nodes: a deleted snapshot with two or more
-children stays as one until it has at most one, so that the tree keeps its shape. A nameless node
-holds no map.
+Nodes are *live* snapshots, *holds* and *nameless* nodes. A hold keeps the map of a snapshot for
+somebody who needs it although it may be deleted: a snapshot that is still being made of it, or a
+volume that is not all loaded from it yet. It is charged nothing. A deleted snapshot with two or
+more children stays as a nameless node until it has at most one, so that the tree keeps its shape;
+it holds no map.
 
 What makes deleting cheap (invariant I-4): the nodes whose maps have a given version form an
 unbroken subtree. Let the *neighbours* of a node be the live nodes and holds that are reached from
-it through nameless nodes only. Then a version of a node is in some other map exactly if it is in a
+it through no other live node. Then a version of a node is in some other map exactly if it is in a
 neighbour's; and if the node is the oldest live one that has it, the next oldest is a neighbour.
 Node numbers grow with the order of completion, so "oldest" is "least number".
 """
@@ -31,14 +32,15 @@ from ebsim.storage.catalog import CatalogReader, CatalogWriter
 class Lineage:
     """A view of the lineage tree in which nodes can be added and removed; `save` keeps the changes.
 
-    A dry run uses the same view and does not save it.
+    A dry run uses the same view and does not save it. Children are looked up only where the shape
+    depends on them: a snapshot may have thousands of branches, and another one must not cost more.
     """
 
     def __init__(self, reader: CatalogReader) -> None:
         self._reader = reader
         self._nodes: dict[int, NodeRecord | None] = {}
         self._children: dict[int, set[int]] = {}
-        self._stored_children: dict[int, frozenset[int]] = {}
+        self._changed_ties: dict[int, dict[int, bool]] = {}
 
     def node(self, number: int) -> NodeRecord:
         """Return a node.
@@ -55,16 +57,17 @@ class Lineage:
         return record
 
     def children(self, number: int) -> set[int]:
-        """Return the numbers of a node's children."""
+        """Return the numbers of a node's children. Do not change what you get."""
         if number not in self._children:
             entries = self._reader.items(Table.CHILDREN, prefix=number_key(number))
-            stored = frozenset(parse_pair_key(key)[1] for key, _ in entries)
-            self._stored_children[number] = stored
-            self._children[number] = set(stored)
+            found = {parse_pair_key(key)[1] for key, _ in entries}
+            for child, tied in self._changed_ties.get(number, {}).items():
+                (found.add if tied else found.discard)(child)
+            self._children[number] = found
         return self._children[number]
 
     def neighbours(self, number: int) -> list[int]:
-        """Return the live nodes and holds reached through nameless nodes only, ascending."""
+        """Return the live nodes and holds reached through no other live node, ascending."""
         found: list[int] = []
         seen = {number}
         pending = self._adjacent(number)
@@ -73,9 +76,10 @@ class Lineage:
             if other in seen:
                 continue
             seen.add(other)
-            if self.node(other).kind is NodeKind.NAMELESS:
+            kind = self.node(other).kind
+            if kind is not NodeKind.SNAPSHOT:
                 pending.extend(self._adjacent(other))
-            else:
+            if kind is not NodeKind.NAMELESS:
                 found.append(other)
         return sorted(found)
 
@@ -83,7 +87,7 @@ class Lineage:
         """Add a node under its parent."""
         self._nodes[number] = record
         if record.parent:
-            self.children(record.parent).add(number)
+            self._tie(record.parent, number, tied=True)
 
     def remove(self, number: int) -> None:
         """Take a live node or hold out of the tree, keeping the tree's shape."""
@@ -107,12 +111,12 @@ class Lineage:
                 writer.delete(Table.NODES, number_key(number))
             else:
                 writer.put(Table.NODES, number_key(number), record.encode())
-        for parent, children in self._children.items():
-            stored = self._stored_children.get(parent, frozenset())
-            for child in stored - children:
-                writer.delete(Table.CHILDREN, pair_key(parent, child))
-            for child in children - stored:
-                writer.put(Table.CHILDREN, pair_key(parent, child), b"")
+        for parent, ties in self._changed_ties.items():
+            for child, tied in ties.items():
+                if tied:
+                    writer.put(Table.CHILDREN, pair_key(parent, child), b"")
+                else:
+                    writer.delete(Table.CHILDREN, pair_key(parent, child))
 
     def _adjacent(self, number: int) -> list[int]:
         parent = self.node(number).parent
@@ -122,19 +126,32 @@ class Lineage:
         """Remove a node with at most one child; the child takes its place."""
         record = self.node(number)
         if record.parent:
-            self.children(record.parent).discard(number)
+            self._tie(record.parent, number, tied=False)
         for child in list(self.children(number)):
             self._nodes[child] = replace(self.node(child), parent=record.parent)
+            self._tie(number, child, tied=False)
             if record.parent:
-                self.children(record.parent).add(child)
-        self.children(number).clear()
+                self._tie(record.parent, child, tied=True)
         self._nodes[number] = None
+
+    def _tie(self, parent: int, child: int, *, tied: bool) -> None:
+        """Have a node among another's children or not, whether these were looked at or not."""
+        self._changed_ties.setdefault(parent, {})[child] = tied
+        known = self._children.get(parent)
+        if known is not None:
+            (known.add if tied else known.discard)(child)
 
 
 def add_hold(writer: CatalogWriter, parent: int, root: int) -> int:
     """Add a hold on a snapshot's map under its node and return the hold's number."""
-    number = take(writer, Counter.NODE)
     lineage = Lineage(writer)
-    lineage.add(number, NodeRecord(NodeKind.HOLD, parent, root, ""))
+    number = add_hold_to(writer, lineage, parent, root)
     lineage.save(writer)
+    return number
+
+
+def add_hold_to(writer: CatalogWriter, lineage: Lineage, parent: int, root: int) -> int:
+    """Add a hold within a view of the lineage, which the caller saves."""
+    number = take(writer, Counter.NODE)
+    lineage.add(number, NodeRecord(NodeKind.HOLD, parent, root, ""))
     return number

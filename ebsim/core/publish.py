@@ -14,8 +14,6 @@ from collections import Counter as Multiset
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page
 from ebsim.core.block_table import add_blocks, find_block, reference_block
 from ebsim.core.context import StoreContext
@@ -33,7 +31,7 @@ from ebsim.format.catalog_values import (
     Table,
     number_key,
 )
-from ebsim.format.map_page import Page, encode_page
+from ebsim.format.map_page import encode_page
 from ebsim.format.meta_records import (
     PAGES_PER_RECORD,
     VERSIONS_PER_RECORD,
@@ -102,11 +100,12 @@ def prepare_batch(context: StoreContext, batch: Batch) -> Prepared:
     version = prepared.first_version
     with context.catalog.read() as reader:
         for position, leaf in enumerate(leaves):
-            page = load_page(reader, batch.parent_pages[leaf]).copy()
-            places = [change.index % LEAF_BLOCKS for change in sorted_changes(batch.changes[leaf])]
-            prepared.new_blocks += int(np.count_nonzero(page[places] == 0))
-            page[places] = np.arange(version, version + len(places), dtype="<u8")
-            version += len(places)
+            page = load_page(reader, batch.parent_pages[leaf])[:]
+            for change in sorted_changes(batch.changes[leaf]):
+                place = change.index % LEAF_BLOCKS
+                prepared.new_blocks += page[place] == 0
+                page[place] = version
+                version += 1
             prepared.pages.append(encode_page(page))
             prepared.leaves[leaf] = prepared.first_page + position
     _describe(batch.segment, prepared)
@@ -172,7 +171,9 @@ def _describe(segment: OpenSegment, prepared: Prepared) -> None:
     prepared.end = segment.writer.end
 
 
-def _resolve_blocks(writer: CatalogWriter, space: SpaceChange, changes: list[ChangedBlock]) -> Page:
+def _resolve_blocks(
+    writer: CatalogWriter, space: SpaceChange, changes: list[ChangedBlock]
+) -> list[int]:
     """Return the block id of each change, adding and counting blocks as needed."""
     counts = Multiset(change.block_hash for change in changes if change.block_hash is not None)
     stored = {
@@ -200,7 +201,4 @@ def _resolve_blocks(writer: CatalogWriter, space: SpaceChange, changes: list[Cha
     if new:
         first = add_blocks(writer, space, 0, new)
         ids.update((record.block_hash, first + at) for at, record in enumerate(new))
-    return np.array(
-        [ids[change.block_hash] if change.block_hash else ZERO_BLOCK for change in changes],
-        dtype="<u8",
-    )
+    return [ids[change.block_hash] if change.block_hash else ZERO_BLOCK for change in changes]

@@ -32,10 +32,30 @@ class BlockPlace:
     record: BlockRecord
 
 
+class Places:
+    """Looks up where many stored blocks lie; each segment only once.
+
+    Args:
+        reader: One view of the catalog, and no longer than it lasts.
+    """
+
+    def __init__(self, reader: CatalogReader) -> None:
+        self._reader = reader
+        self._segment_ids: dict[int, bytes] = {}
+
+    def find(self, block_id: int) -> BlockPlace:
+        """Return where a stored block lies."""
+        record = get_block(self._reader, block_id)
+        segment_id = self._segment_ids.get(record.segment)
+        if segment_id is None:
+            segment_id = get_segment(self._reader, record.segment).segment_id
+            self._segment_ids[record.segment] = segment_id
+        return BlockPlace(segment_id, record)
+
+
 def place_of(reader: CatalogReader, block_id: int) -> BlockPlace:
-    """Return where a stored block lies."""
-    record = get_block(reader, block_id)
-    return BlockPlace(get_segment(reader, record.segment).segment_id, record)
+    """Return where one stored block lies."""
+    return Places(reader).find(block_id)
 
 
 class _Local(threading.local):

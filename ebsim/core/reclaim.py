@@ -8,6 +8,7 @@ full disk and whatever the size of what was deleted:
     2. `_forget_some` takes a few thousand of them, counts their blocks down, and puts the records
        of blocks that nothing refers to any more into the table PUNCH.
     3. `_give_back` punches those out of their segments and clears them from PUNCH.
+    4. `_drop_empty_segments` removes the segments that the table EMPTY_SEGMENTS names.
 
 Nobody waits for a reclaim or is waited for, but another reclaim: a block that is forgotten is not
 found by its hash any more, and a snapshot in the making that had found it before stores it again
@@ -20,26 +21,29 @@ import logging
 from collections import Counter as Multiset
 from itertools import islice
 
-import numpy as np
-
 from ebsim.core.block_table import release_block
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
-from ebsim.core.space import SpaceChange, get_segment, reclaim_pending, release_items
+from ebsim.core.space import (
+    SpaceChange,
+    forget_segment,
+    get_segment,
+    reclaim_pending,
+    release_items,
+)
 from ebsim.core.version_table import clear_versions
 from ebsim.errors import CorruptionError, EbsimError, StoreError
 from ebsim.format.catalog_values import (
     FIRST_BLOCK,
     Counter,
     SegmentRecord,
-    SegmentState,
     Table,
     number_key,
     parse_number_key,
     parse_punch_key,
     punch_key,
 )
-from ebsim.format.map_page import Page, decode_numbers, encode_numbers
+from ebsim.format.map_page import Page, decode_numbers, encode_numbers, numbers_of
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.locks import Region
 
@@ -55,7 +59,7 @@ FREED_ENTRY_MAX = 1024
 
 def queue_freed_range(writer: CatalogWriter, first: int, count: int) -> None:
     """Queue consecutive versions that nobody has any more."""
-    queue_freed(writer, np.arange(first, first + count, dtype="<u8"))
+    queue_freed(writer, numbers_of(range(first, first + count)))
 
 
 def queue_freed(writer: CatalogWriter, versions: Page) -> None:
@@ -119,8 +123,10 @@ def _forget_some(writer: CatalogWriter) -> bool:
     if not entries:
         return False
     space = SpaceChange(writer)
-    versions = np.concatenate([decode_numbers(value, FREED_ENTRY_MAX) for _, value in entries])
-    blocks = Multiset(clear_versions(writer, versions).tolist())
+    versions = numbers_of(())
+    for _, value in entries:
+        versions.extend(decode_numbers(value, FREED_ENTRY_MAX))
+    blocks = Multiset(clear_versions(writer, versions))
     for block_id, count in blocks.items():
         if block_id >= FIRST_BLOCK:
             release_block(writer, space, 0, block_id, count)
@@ -177,7 +183,7 @@ def _drop_empty_segments(context: StoreContext) -> None:
 
     def forget(writer: CatalogWriter) -> None:
         for number, _ in empty:
-            writer.delete(Table.SEGMENTS, number_key(number))
+            forget_segment(writer, number)
 
     context.catalog.update(forget)
 
@@ -185,11 +191,8 @@ def _drop_empty_segments(context: StoreContext) -> None:
 def _empty_segments(reader: CatalogReader) -> list[tuple[int, bytes]]:
     """Return number and id of each sealed segment in which nothing is live or to be given back."""
     found = []
-    for key, value in reader.items(Table.SEGMENTS):
-        record = SegmentRecord.decode(value)
-        if record.state is not SegmentState.SEALED or record.live_bytes:
-            continue
+    for key, _ in reader.items(Table.EMPTY_SEGMENTS):
         number = parse_number_key(key)
         if next(reader.items(Table.PUNCH, prefix=punch_key(number, 0)[:4]), None) is None:
-            found.append((number, record.segment_id))
+            found.append((number, get_segment(reader, number).segment_id))
     return found

@@ -2,18 +2,24 @@
 
 Runs whenever a store is opened, and costs three look-ups when there is nothing to do. A session
 whose kernel lock is free belongs to a dead process. Its pending snapshots end as `error`, what they
-had published is freed, and its segments are cut off behind what was published: nobody will ever
-append to them again. No age and no clock is looked at.
+had published is freed (those of managed volumes stay pending, if the machine was not restarted),
+and its segments are cut off behind what was published: nobody will ever append to them again. No
+age and no clock is looked at.
 """
 
 import logging
+from contextlib import suppress
 
-from ebsim.core.burial import bury_session
+from ebsim.core.burial import bury_session, finish_reclaim
 from ebsim.core.context import StoreContext
+from ebsim.core.point_in_time import restarted_since
+from ebsim.core.snapshots import deletions_wanted
 from ebsim.core.space import reclaim_pending
-from ebsim.errors import EbsimError, StoreError
+from ebsim.errors import EbsimError, NotFoundError, StoreError
 from ebsim.format.catalog_values import Table, number_key, parse_number_key
 from ebsim.format.records import decode_json
+from ebsim.ids import SnapshotId
+from ebsim.storage.catalog import CatalogWriter
 from ebsim.storage.locks import Region
 
 _log = logging.getLogger(__name__)
@@ -43,10 +49,13 @@ def _recover(context: StoreContext) -> None:
         if lock is not None:
             with lock:
                 _bury(context, number)
+    _end_lost(context)
+    _finish_deletions(context)
     with context.catalog.read() as reader:
         wanted = reclaim_pending(reader)
     if wanted:
-        _finish_reclaim(context)
+        with context.reserve.released_if_low():
+            finish_reclaim(context)
 
 
 def _bury(context: StoreContext, number: int) -> None:
@@ -55,13 +64,34 @@ def _bury(context: StoreContext, number: int) -> None:
         value = reader.get(Table.SESSIONS, number_key(number))
     if value is None:
         return  # another process was faster
-    reason = f"the process that was making it (pid {decode_json(value)['pid']}) died"
+    facts = decode_json(value)
+    same_boot = bool(context.boot_id) and facts.get("boot") == context.boot_id
+    what = "died" if same_boot else "died, or the machine was restarted"
+    reason = f"the process that was making it (pid {facts['pid']}) {what}"
     with context.reserve.released_if_low():
-        bury_session(context, number, reason)
+        bury_session(context, number, reason, volumes_kept=same_boot)
 
 
-def _finish_reclaim(context: StoreContext) -> None:
-    """Go on with a reclaim that a dead process left; leave it to a live one that is at it."""
-    from ebsim.core.reclaim import reclaim
+def _end_lost(context: StoreContext) -> None:
+    """End the snapshots that were left pending and whose points in time a restart destroyed."""
+    with context.catalog.read() as reader:
+        lost = restarted_since(reader, context.boot_id)
+    for snapshot_id in lost:
+        from ebsim.core.abandon import abandon  # needs numpy, and is seldom needed
 
-    reclaim(context, wait=False)
+        def end(writer: CatalogWriter, snapshot_id: SnapshotId = snapshot_id) -> None:
+            abandon(context, writer, snapshot_id, "the machine was restarted while it was pending")
+
+        with context.reserve.released_if_low(), suppress(NotFoundError):  # as below
+            context.catalog.update(end)
+
+
+def _finish_deletions(context: StoreContext) -> None:
+    """Delete the snapshots that were deleted while pending, and are completed now."""
+    with context.catalog.read() as reader:
+        wanted = deletions_wanted(reader)
+    for snapshot_id in wanted:
+        from ebsim.core.delete import delete_snapshots
+
+        with suppress(NotFoundError):  # another process was faster
+            delete_snapshots(context, [snapshot_id], dry_run=False)

@@ -1,8 +1,7 @@
 """How many stored bytes a deletion will give back, told before anything is changed."""
 
+from collections import Counter as Multiset
 from collections.abc import Sequence
-
-import numpy as np
 
 from ebsim.core.block_table import get_block
 from ebsim.core.space import count_items, meta_record
@@ -34,10 +33,10 @@ class ReleaseEstimate:
         total = self._release_items(Table.PAGE_RECORDS, list(freed_pages))
         for versions in freed_versions:
             total += self._release_items(Table.VERSION_RECORDS, versions.tolist())
-            blocks, counts = np.unique(version_blocks(self._reader, versions), return_counts=True)
-            for block_id, count in zip(blocks.tolist(), counts.tolist(), strict=True):
+            counts = Multiset(version_blocks(self._reader, versions))
+            for block_id in sorted(counts):
                 if block_id >= FIRST_BLOCK:
-                    total += self._release_block(block_id, count)
+                    total += self._release_block(block_id, counts[block_id])
         return total
 
     def _release_block(self, block_id: int, count: int) -> int:

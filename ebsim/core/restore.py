@@ -14,7 +14,7 @@ from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
 from ebsim.core.context import StoreContext
 from ebsim.core.extents import leaf_work
 from ebsim.core.parallel import run_in_order
-from ebsim.core.read import BlockLoader, BlockPlace, ensure_still_there, place_of
+from ebsim.core.read import BlockLoader, BlockPlace, Places, ensure_still_there
 from ebsim.core.snapshots import get_completed
 from ebsim.core.version_table import version_blocks
 from ebsim.errors import CorruptionError
@@ -23,6 +23,7 @@ from ebsim.format.catalog_values import FIRST_BLOCK
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.progress import Progress
+from ebsim.storage.buffers import block_buffer
 from ebsim.storage.targets import RestoreTarget
 from ebsim.units import BLOCK_SIZE, block_count
 
@@ -114,8 +115,9 @@ class _Restore:
             return [_Wanted(base + at, None) for at in range(count)]
         with self._context.catalog.read() as reader:
             blocks = version_blocks(reader, load_page(reader, page_id)).tolist()[:count]
+            places = Places(reader)
             return [
-                _Wanted(base + at, None if block < FIRST_BLOCK else place_of(reader, block))
+                _Wanted(base + at, None if block < FIRST_BLOCK else places.find(block))
                 for at, block in enumerate(blocks)
             ]
 
@@ -197,7 +199,7 @@ class _Buffer(threading.local):
     """A block's worth of memory for each thread."""
 
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(BLOCK_SIZE))
+        self.view = block_buffer()
 
 
 def _split(wanted: list[_Wanted], *, reads_zero: bool) -> Iterator[tuple[list[_Wanted], bool]]:

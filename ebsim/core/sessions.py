@@ -13,7 +13,7 @@ from dataclasses import replace
 from ebsim.core.burial import bury_session
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
-from ebsim.core.space import get_segment, mark_sealed
+from ebsim.core.space import forget_segment, get_segment, mark_sealed, put_segment
 from ebsim.errors import EbsimError
 from ebsim.format.catalog_values import Counter, SegmentRecord, SegmentState, Table, number_key
 from ebsim.format.records import encode_json
@@ -43,7 +43,7 @@ class OpenSegment:
     def publish(self, writer: CatalogWriter, end: int) -> None:
         """Record, in a transaction, that everything before `end` is referred to or freed."""
         record = replace(get_segment(writer, self.number), published_end=end)
-        writer.put(Table.SEGMENTS, number_key(self.number), record.encode())
+        put_segment(writer, self.number, record)
 
     @property
     def full(self) -> bool:
@@ -71,7 +71,11 @@ class Session:
             number = take(writer, Counter.SESSION)
             locks.append(context.locks.hold(Region.SESSION + number))
             writer.on_abort(lambda: locks.pop().release())
-            facts = {"pid": os.getpid(), "started_us": context.clock.now_us()}
+            facts = {
+                "pid": os.getpid(),
+                "started_us": context.clock.now_us(),
+                "boot": context.boot_id,
+            }
             writer.put(Table.SESSIONS, number_key(number), encode_json(facts))
             return number
 
@@ -92,7 +96,7 @@ class Session:
 
         def register(writer: CatalogWriter) -> int:
             number = take(writer, Counter.SEGMENT)
-            writer.put(Table.SEGMENTS, number_key(number), record.encode())
+            put_segment(writer, number, record)
             return number
 
         number = self._context.catalog.update(register)
@@ -106,8 +110,7 @@ class Session:
         try:
             segment = OpenSegment(number, self._context.segments.create(header))
         except EbsimError:
-            key = number_key(number)
-            self._context.catalog.update(lambda writer: writer.delete(Table.SEGMENTS, key))
+            self._context.catalog.update(lambda writer: forget_segment(writer, number))
             raise
         with self._mutex:
             self._open[number] = segment

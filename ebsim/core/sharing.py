@@ -6,12 +6,10 @@ A version is charged once, to the oldest live snapshot that has it (docs/semanti
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ebsim.core.block_maps import Visit, load_page, walk_unshared
 from ebsim.core.lineage import Lineage
 from ebsim.format.catalog_values import NodeKind
-from ebsim.format.map_page import Page
+from ebsim.format.map_page import Page, numbers_of, own_places
 from ebsim.storage.catalog import CatalogReader
 
 
@@ -68,17 +66,14 @@ class _Sorter:
     WINDOW = 1 << 20
 
     def __init__(self) -> None:
-        self._parts: list[Page] = []
-        self._count = 0
+        self._taken = numbers_of(())
         self._sorted: list[Page] = []
 
-    def add(self, versions: Page) -> None:
+    def add(self, versions: list[int]) -> None:
         """Take some versions."""
-        if len(versions):
-            self._parts.append(versions)
-            self._count += len(versions)
-            if self._count >= self.WINDOW:
-                self._sort()
+        self._taken.extend(versions)
+        if len(self._taken) >= self.WINDOW:
+            self._sort()
 
     def finish(self) -> list[Page]:
         """Return what was taken, sorted within each window."""
@@ -86,9 +81,9 @@ class _Sorter:
         return self._sorted
 
     def _sort(self) -> None:
-        if self._parts:
-            self._sorted.append(np.sort(np.concatenate(self._parts)))
-            self._parts, self._count = [], 0
+        if self._taken:
+            self._sorted.append(numbers_of(sorted(self._taken)))
+            self._taken = numbers_of(())
 
 
 def count_charge(reader: CatalogReader, lineage: Lineage, number: int) -> int:
@@ -102,11 +97,8 @@ def count_charge(reader: CatalogReader, lineage: Lineage, number: int) -> int:
     charge = 0
     for visit in walk_unshared(reader, lineage.node(number).root, roots, len(roots)):
         if visit.level == 0:
-            page = load_page(reader, visit.page_id)
-            own = page != 0
-            for other in visit.others:
-                own &= page != load_page(reader, other)
-            charge += int(np.count_nonzero(own))
+            others = [load_page(reader, other) for other in visit.others]
+            charge += len(own_places(load_page(reader, visit.page_id), others))
     return charge
 
 
@@ -126,16 +118,14 @@ def _roles(lineage: Lineage, number: int, *, charged: bool) -> tuple[list[int], 
 
 def _look_at_leaf(
     reader: CatalogReader, visit: Visit, older_count: int, heirs: list[int], result: Unshared
-) -> Page:
+) -> list[int]:
     """Count what moves to later heirs, and return the versions that nobody has."""
     page = load_page(reader, visit.page_id)
-    left = page != 0
-    for other in visit.others[:older_count]:
-        left &= page != load_page(reader, other)
+    left = own_places(page, [load_page(reader, other) for other in visit.others[:older_count]])
     for position, heir in enumerate(heirs):
-        same = left & (page == load_page(reader, visit.others[older_count + position]))
+        theirs = load_page(reader, visit.others[older_count + position])
+        before = len(left)
+        left = [place for place in left if page[place] != theirs[place]]
         if position:
-            result.moved[heir] = result.moved.get(heir, 0) + int(np.count_nonzero(same))
-        left &= ~same
-    freed: Page = page[left]
-    return freed
+            result.moved[heir] = result.moved.get(heir, 0) + before - len(left)
+    return [page[place] for place in left]

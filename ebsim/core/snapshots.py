@@ -1,19 +1,18 @@
 """Snapshot records: finding, listing and keeping them, and the limits on what users may say."""
 
-from collections.abc import Mapping
-
 from ebsim.config import SnapshotOptions
+from ebsim.core.tag_rules import check_tags
 from ebsim.errors import ConflictError, ErrorCode, InvalidInputError, NotFoundError
-from ebsim.format.catalog_values import Table, number_key
+from ebsim.format.catalog_values import Table, number_key, parse_number_key
 from ebsim.format.records import SnapshotRecord, decode_snapshot, encode_snapshot
 from ebsim.ids import SnapshotId, VolumeId, parse_snapshot_id, parse_volume_id
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
 DESCRIPTION_LENGTH_MAX = 255
-TAGS_MAX = 50
-TAG_KEY_LENGTH_MAX = 128
-TAG_VALUE_LENGTH_MAX = 256
+
+NO_SESSION = 0
+"""The session of a pending snapshot that nobody is making."""
 
 
 def get_snapshot(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecord:
@@ -26,6 +25,12 @@ def get_snapshot(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotReco
     if value is None:
         raise NotFoundError(f"The snapshot '{snapshot_id}' does not exist.")
     return decode_snapshot(value)
+
+
+def find_snapshot(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecord | None:
+    """Return a snapshot's record, or None."""
+    value = reader.get(Table.SNAPSHOTS, snapshot_id.encode())
+    return None if value is None else decode_snapshot(value)
 
 
 def get_completed(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecord:
@@ -56,8 +61,22 @@ def get_pending(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecor
 
 
 def put_snapshot(writer: CatalogWriter, record: SnapshotRecord) -> None:
-    """Keep a snapshot's record, and where it is completed, that its volume has it."""
-    writer.put(Table.SNAPSHOTS, record.snapshot_id.encode(), encode_snapshot(record))
+    """Keep a snapshot's record, whether it is pending, and once completed, that its volume has it.
+
+    So nobody has to look at all snapshots to find the few that are pending, or a volume's last.
+    """
+    name = record.snapshot_id.encode()
+    writer.put(Table.SNAPSHOTS, name, encode_snapshot(record))
+    slot = record.volume_id.encode() + number_key(record.begun)
+    if record.state == SnapshotState.PENDING or record.deletion_wanted:
+        writer.put(Table.PENDING_SNAPSHOTS, name, number_key(record.session))
+        writer.put(Table.VOLUME_UNFINISHED, slot, name)
+    else:
+        writer.delete(Table.PENDING_SNAPSHOTS, name)
+        if record.state == SnapshotState.ERROR:
+            writer.put(Table.VOLUME_UNFINISHED, slot, name)
+        else:
+            writer.delete(Table.VOLUME_UNFINISHED, slot)
     if record.node:
         key = record.volume_id.encode() + number_key(record.node)
         writer.put(Table.VOLUME_SNAPSHOTS, key, record.snapshot_id.encode())
@@ -66,6 +85,9 @@ def put_snapshot(writer: CatalogWriter, record: SnapshotRecord) -> None:
 def drop_snapshot(writer: CatalogWriter, record: SnapshotRecord) -> None:
     """Forget a snapshot's record."""
     writer.delete(Table.SNAPSHOTS, record.snapshot_id.encode())
+    writer.delete(Table.PENDING_SNAPSHOTS, record.snapshot_id.encode())
+    slot = record.volume_id.encode() + number_key(record.begun)
+    writer.delete(Table.VOLUME_UNFINISHED, slot)
     if record.node:
         writer.delete(Table.VOLUME_SNAPSHOTS, record.volume_id.encode() + number_key(record.node))
 
@@ -76,6 +98,25 @@ def newest_of_volume(reader: CatalogReader, volume_id: VolumeId) -> SnapshotReco
     for _, value in reader.items(Table.VOLUME_SNAPSHOTS, prefix=prefix, reverse=True):
         return get_snapshot(reader, SnapshotId(value.decode()))
     return None
+
+
+def pending_snapshots(reader: CatalogReader, session: int) -> list[SnapshotId]:
+    """Return the snapshots that a session is making."""
+    return [
+        SnapshotId(key.decode())
+        for key, value in reader.items(Table.PENDING_SNAPSHOTS)
+        if parse_number_key(value) == session
+    ]
+
+
+def deletions_wanted(reader: CatalogReader) -> list[SnapshotId]:
+    """Return the completed snapshots that were deleted while they were pending."""
+    found = []
+    for key, _ in reader.items(Table.PENDING_SNAPSHOTS):
+        record = get_snapshot(reader, SnapshotId(key.decode()))
+        if record.state == SnapshotState.COMPLETED and record.deletion_wanted:
+            found.append(record.snapshot_id)
+    return found
 
 
 def list_snapshots(reader: CatalogReader) -> list[SnapshotRecord]:
@@ -111,27 +152,3 @@ def check_options(options: SnapshotOptions) -> None:
             "A new volume cannot be asked for together with the id of a known one.",
             ErrorCode.INVALID_PARAMETER_COMBINATION,
         )
-
-
-def check_tags(tags: Mapping[str, str]) -> None:
-    """Check a resource's tags (semantics section 1.5).
-
-    Raises:
-        InvalidInputError: With EC2's code for the case.
-    """
-    if len(tags) > TAGS_MAX:
-        raise InvalidInputError(
-            f"{len(tags)} tags were given; at most {TAGS_MAX} are allowed.",
-            ErrorCode.TAG_LIMIT_EXCEEDED,
-        )
-    for key, value in tags.items():
-        if not key or key.lower().startswith("aws:"):
-            raise InvalidInputError(
-                f"Tag key '{key}' is invalid: it must not be empty or begin with 'aws:'.",
-                ErrorCode.INVALID_TAG_KEY_MALFORMED,
-            )
-        if len(key) > TAG_KEY_LENGTH_MAX or len(value) > TAG_VALUE_LENGTH_MAX:
-            raise InvalidInputError(
-                f"Tag '{key[:40]}' is too long: keys have at most {TAG_KEY_LENGTH_MAX} "
-                f"characters, values {TAG_VALUE_LENGTH_MAX}."
-            )

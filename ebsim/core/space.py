@@ -3,6 +3,9 @@
 A record is live while something refers to it. When nothing does any more, the same transaction that
 forgets it adds its extent to the table PUNCH; giving the bytes back is a step of its own, later
 (`ebsim.core.reclaim`), never in the same one.
+
+A segment's record is written by `put_segment` alone, which keeps beside it which segments are open,
+for each session, and which are empty: so nobody has to look at all segments to find those few.
 """
 
 from collections import defaultdict
@@ -15,7 +18,9 @@ from ebsim.format.catalog_values import (
     SegmentState,
     Table,
     number_key,
+    pair_key,
     parse_number_key,
+    parse_pair_key,
     punch_key,
 )
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
@@ -33,11 +38,41 @@ def get_segment(reader: CatalogReader, number: int) -> SegmentRecord:
     return SegmentRecord.decode(value)
 
 
+def put_segment(writer: CatalogWriter, number: int, record: SegmentRecord) -> None:
+    """Keep a segment's record, and whether it is open and whether it is empty."""
+    writer.put(Table.SEGMENTS, number_key(number), record.encode())
+    own_key = pair_key(record.session, number)
+    _list_if(writer, Table.OPEN_SEGMENTS, own_key, wanted=record.is_open)
+    _list_if(writer, Table.EMPTY_SEGMENTS, number_key(number), wanted=record.is_empty)
+
+
+def _list_if(writer: CatalogWriter, table: Table, key: bytes, *, wanted: bool) -> None:
+    """Have a key in a table or not; a page of the catalog is written only where that changes."""
+    if not wanted:
+        writer.delete(table, key)
+    elif writer.get(table, key) is None:
+        writer.put(table, key, b"")
+
+
+def forget_segment(writer: CatalogWriter, number: int) -> None:
+    """Forget a segment whose file is gone, or never was."""
+    record = get_segment(writer, number)
+    writer.delete(Table.SEGMENTS, number_key(number))
+    writer.delete(Table.OPEN_SEGMENTS, pair_key(record.session, number))
+    writer.delete(Table.EMPTY_SEGMENTS, number_key(number))
+
+
+def open_segments(reader: CatalogReader, session: int) -> list[tuple[int, SegmentRecord]]:
+    """Return number and record of the segments that a session has not sealed."""
+    keys = reader.items(Table.OPEN_SEGMENTS, prefix=number_key(session))
+    numbers = [parse_pair_key(key)[1] for key, _ in keys]
+    return [(number, get_segment(reader, number)) for number in numbers]
+
+
 def mark_sealed(writer: CatalogWriter, numbers: list[int]) -> None:
     """Record that segments will never be appended to again."""
     for number in numbers:
-        record = replace(get_segment(writer, number), state=SegmentState.SEALED)
-        writer.put(Table.SEGMENTS, number_key(number), record.encode())
+        put_segment(writer, number, replace(get_segment(writer, number), state=SegmentState.SEALED))
 
 
 class SpaceChange:
@@ -68,7 +103,7 @@ class SpaceChange:
             if change:
                 record = get_segment(self._writer, number)
                 changed = replace(record, live_bytes=record.live_bytes + change)
-                self._writer.put(Table.SEGMENTS, number_key(number), changed.encode())
+                put_segment(self._writer, number, changed)
         self._live.clear()
 
 
@@ -131,5 +166,5 @@ def count_items(reader: CatalogReader, table: Table, numbers: list[int]) -> dict
 
 
 def reclaim_pending(reader: CatalogReader) -> bool:
-    """Return whether something freed is not yet given back to the file system."""
-    return reader.count(Table.FREED) > 0 or reader.count(Table.PUNCH) > 0
+    """Return whether something freed, or an empty segment, is not yet given back."""
+    return any(reader.count(table) for table in (Table.FREED, Table.PUNCH, Table.EMPTY_SEGMENTS))

@@ -18,7 +18,7 @@ def store_stats(context: StoreContext) -> StoreStats:
         snapshots=len(snapshots),
         volumes=volumes,
         charged_size_bytes=sum(record.charged_blocks for record in snapshots) * BLOCK_SIZE,
-        full_size_bytes=sum(record.full_blocks for record in snapshots) * BLOCK_SIZE,
+        full_size_bytes=sum(record.full_blocks for record in snapshots if record.node) * BLOCK_SIZE,
         stored_size_bytes=context.segments.stored_bytes(),
         catalog_size_bytes=context.catalog.size_bytes(),
         live_size_bytes=sum(record.live_bytes for record in segments),

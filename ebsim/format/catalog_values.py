@@ -63,6 +63,7 @@ class Table(Enum):
     VOLUME_SNAPSHOTS = b"volume_snapshots"
     SOURCES = b"sources"
     SNAPSHOTS = b"snapshots"
+    PENDING_SNAPSHOTS = b"pending_snapshots"
     NODES = b"nodes"
     CHILDREN = b"children"
     PAGES = b"pages"
@@ -72,6 +73,8 @@ class Table(Enum):
     BLOCKS = b"blocks"
     HASHES = b"hashes"
     SEGMENTS = b"segments"
+    OPEN_SEGMENTS = b"open_segments"
+    EMPTY_SEGMENTS = b"empty_segments"
     SESSIONS = b"sessions"
     PENDING_RANGES = b"pending_ranges"
     FREED = b"freed"
@@ -79,6 +82,14 @@ class Table(Enum):
     JOURNAL = b"journal"
     LEDGER = b"ledger"
     LEDGER_BY_SNAPSHOT = b"ledger_by_snapshot"
+    VOLUME_UNFINISHED = b"volume_unfinished"
+    VOLUME_ORIGINS = b"volume_origins"
+    VOLUME_WRITES = b"volume_writes"
+    VOLUME_LOADED = b"volume_loaded"
+    IMAGES = b"images"
+    IMAGE_SNAPSHOTS = b"image_snapshots"
+    EVENTS = b"events"
+    POLICIES = b"policies"
 
 
 class Counter(Enum):
@@ -95,6 +106,7 @@ class Counter(Enum):
     VERSION = (b"version", 1)
     BLOCK = (b"block", FIRST_BLOCK)
     FREED = (b"freed", 1)
+    EVENT = (b"event", 1)
 
     @property
     def key(self) -> bytes:
@@ -240,6 +252,16 @@ class SegmentRecord:
         """Return the record that `data` holds."""
         segment_id, state, end, live, session = unpack_value(SEGMENT_VALUE, data)
         return cls(segment_id, _member(SegmentState, state), end, live, session)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its session may still append."""
+        return self.state is SegmentState.OPEN
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is live in it, nor ever will be."""
+        return self.state is SegmentState.SEALED and not self.live_bytes
 
 
 class NodeKind(IntEnum):

@@ -6,11 +6,12 @@ without a new layout. What there are many of (blocks, pages) has a fixed layout 
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.ids import SnapshotId, VolumeId
+from ebsim.requests import ZONE_DEFAULT
 from ebsim.results import ChargeCause, ChargeEvent, Snapshot, SnapshotState
 from ebsim.units import BLOCK_SIZE
 
@@ -20,25 +21,60 @@ REGION_DEFAULT = "us-east-1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeRecord:
-    """A volume: a name for a lineage's head.
+    """A volume: managed, with live data of its own, or the memory of a scanned source.
 
     Attributes:
         volume_id: `vol-` and 17 hex digits.
         number: Its number in this store.
-        source: Where its bytes were read from last.
-        size_bytes: Its size at the last completed snapshot, 0 before the first.
-        created_us: When it was first seen.
+        managed: Whether ebsim keeps its data, in `STORE/volumes/VOLUME_ID`.
+        source: Where a scanned source was read from last; empty for a managed volume.
+        size_bytes: A managed volume's size; a scanned one's at the last completed snapshot, 0
+            before the first.
+        created_us: When it was made or first seen.
         owner: The account it belongs to.
         region: The Region it lies in.
+        zone: The Availability Zone of a managed volume.
+        state: A `VolumeState` value.
+        volume_type: gp2, gp3, io1, io2, st1, sc1 or standard.
+        iops: Provisioned or included I/O operations a second, 0 where the type has none.
+        throughput: MiB a second, for gp3; else 0.
+        tags: Key to value.
+        origin_id: The snapshot it was made from.
+        origin_hold: The lineage node that keeps that snapshot's map while not all is loaded, or 0.
+        origin_root: The root page of that map while held, or 0.
+        origin_blocks: Blocks in that map.
+        lineage: The lineage of the snapshot it was made from, else 0.
+        has_data: Whether its file of live data was made.
+        initialization_rate: MiB a second at which it is loaded behind the scenes; 0: not bounded.
+        epoch: Writes belong to this epoch; each snapshot ends one (`ebsim.core.written_blocks`).
+        modifications: Times, in microseconds, of the modifications of the last 24 hours.
+        modification: The last one: what `VolumeModification` says.
     """
 
     volume_id: VolumeId
     number: int
+    managed: bool = False
     source: str
     size_bytes: int
     created_us: int
     owner: str = OWNER_DEFAULT
     region: str = REGION_DEFAULT
+    zone: str = ZONE_DEFAULT
+    state: str = "available"
+    volume_type: str = "gp2"
+    iops: int = 0
+    throughput: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+    origin_id: SnapshotId | None = None
+    origin_hold: int = 0
+    origin_root: int = 0
+    origin_blocks: int = 0
+    lineage: int = 0
+    has_data: bool = False
+    initialization_rate: int = 0
+    epoch: int = 1
+    modifications: list[int] = field(default_factory=list)
+    modification: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +85,7 @@ class SnapshotRecord:
         snapshot_id: `snap-` and 17 hex digits.
         volume_id: The volume it was taken of.
         state: A `SnapshotState` value.
-        state_message: Why it is in `error`.
+        state_message: Why it is in `error`, or will be.
         session: The number of the writing session, while pending.
         begun: When it began, as a number of the same count as `node`.
         start_us: When its point in time was fixed.
@@ -58,7 +94,7 @@ class SnapshotRecord:
         tags: Key to value.
         size_bytes: The exact size of the source.
         scanned_bytes: How far the copying has come, while pending.
-        full_blocks: Blocks in its map.
+        full_blocks: Blocks in its map; while pending, in its parent's.
         incremental_blocks: Versions it added when it was made.
         charged_blocks: Versions it is charged now.
         parent_id: What it was incremental on when it was made.
@@ -71,6 +107,13 @@ class SnapshotRecord:
         owner: The account it belongs to.
         region: The Region it lies in.
         tier: The storage tier.
+        epoch: The last epoch of a managed volume's writes that it contains; 0 for a scanned source.
+        base_epoch: The last epoch that its parent contains: what it adds is of the epochs between.
+        set_id: Equal for the members of a multi-volume set, else empty.
+        deletion_wanted: It was deleted while pending: it goes as soon as it is completed.
+        boot: The boot of the machine that a pending one's point in time depends on; empty once all
+            of it is durable, and for a scanned source.
+        tracked: Whether the catalog knows for certain what was written before that point.
     """
 
     snapshot_id: SnapshotId
@@ -98,6 +141,12 @@ class SnapshotRecord:
     owner: str = OWNER_DEFAULT
     region: str = REGION_DEFAULT
     tier: str = "standard"
+    epoch: int = 0
+    base_epoch: int = 0
+    set_id: str = ""
+    deletion_wanted: bool = False
+    boot: str = ""
+    tracked: bool = False
 
     def to_result(self) -> Snapshot:
         """Return the snapshot as a user sees it."""
@@ -116,7 +165,7 @@ class SnapshotRecord:
             description=self.description,
             tags=dict(self.tags),
             size_bytes=self.size_bytes,
-            full_size_bytes=self.full_blocks * BLOCK_SIZE,
+            full_size_bytes=self.full_blocks * BLOCK_SIZE if self.node else 0,
             incremental_size_bytes=self.incremental_blocks * BLOCK_SIZE,
             charged_size_bytes=self.charged_blocks * BLOCK_SIZE,
             parent_id=self.parent_id,

@@ -10,6 +10,7 @@ import zstandard
 from ebsim.config import Compression
 from ebsim.errors import CorruptionError
 from ebsim.format.segment import Codec, RecordHeader, record_extent
+from ebsim.storage.buffers import block_buffer
 from ebsim.units import BLOCK_SIZE
 
 _RLE_BLOCK = 1
@@ -38,7 +39,7 @@ class BlockDecoder:
 
     def __init__(self) -> None:
         self._zstd = zstandard.ZstdDecompressor()
-        self._buffer = memoryview(bytearray(BLOCK_SIZE))
+        self._buffer = block_buffer()
 
     def decode(self, header: RecordHeader, payload: memoryview) -> memoryview:
         """Return the plain bytes of a block record that passed its stored checksum.

@@ -18,6 +18,10 @@ Buffer = bytes | bytearray | memoryview
 """Bytes in any form; whoever receives one must not keep it."""
 
 FILE_MODE = 0o600
+
+_NO_SEEK_DATA = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+"""How a file system answers that it cannot tell holes from data."""
+
 DIRECTORY_MODE = 0o700
 
 
@@ -71,6 +75,10 @@ class File(Protocol):
         """Return up to `length` bytes; fewer only at the end of the file."""
         ...
 
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from `offset` on; return how many bytes, fewer only at the file's end."""
+        ...
+
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         """Write all parts one after the other at `offset`."""
         ...
@@ -89,6 +97,10 @@ class File(Protocol):
 
     def punch(self, offset: int, length: int) -> bool:
         """Give the bytes back to the file system; False where it cannot."""
+        ...
+
+    def is_hole(self, offset: int, length: int) -> bool:
+        """Return whether the bytes take no space, and so are zeros; False where unknown."""
         ...
 
     def reserve(self, size: int) -> None:
@@ -158,9 +170,23 @@ class PosixFile:
             got += len(data)
         return b"".join(parts)
 
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from `offset` on; return how many bytes, fewer only at the file's end."""
+        wanted = len(buffer)
+        got = os.preadv(self._fd, (buffer,), offset)
+        while 0 < got < wanted:
+            more = os.preadv(self._fd, (buffer[got:],), offset + got)
+            if not more:
+                break
+            got += more
+        return got
+
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         """Write all parts one after the other at `offset`."""
-        write_fully(self._fd, parts, offset)
+        written = os.pwritev(self._fd, parts, offset)
+        if written < sum(map(len, parts)):
+            whole = b"".join(parts)
+            write_fully(self._fd, (memoryview(whole)[written:],), offset + written)
 
     def size(self) -> int:
         """Return the size in bytes."""
@@ -177,6 +203,15 @@ class PosixFile:
     def punch(self, offset: int, length: int) -> bool:
         """Give the bytes back to the file system; False where it cannot."""
         return native.try_punch_hole(self._fd, offset, length)
+
+    def is_hole(self, offset: int, length: int) -> bool:
+        """Return whether the bytes take no space, and so are zeros; False where unknown."""
+        try:
+            return os.lseek(self._fd, offset, os.SEEK_DATA) >= offset + length
+        except OSError as error:
+            if error.errno != errno.ENXIO and error.errno not in _NO_SEEK_DATA:
+                raise
+            return error.errno == errno.ENXIO  # no data at or after the offset
 
     def reserve(self, size: int) -> None:
         """Allocate the first `size` bytes."""

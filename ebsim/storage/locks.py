@@ -6,6 +6,7 @@ process exclude each other as two processes do. There is nothing to clean up aft
 
 Regions:
     RECLAIM    Exclusive while freed bytes are given back, and while a store is made.
+    LIFECYCLE  Exclusive while lifecycle policies are run.
     SESSION    One for each writing session: free means that its process is dead.
     VOLUME     Many, by hash of a source's identity or a volume's id: exclusive while a snapshot of
                it is made.
@@ -30,6 +31,7 @@ class Region(IntEnum):
     """Where a family of locks begins in the lock file."""
 
     RECLAIM = 0
+    LIFECYCLE = 1
     SESSION = 1 << 40
     VOLUME = 1 << 41
 

@@ -60,6 +60,11 @@ class BlockSource(Protocol):
         """
         ...
 
+    @property
+    def modified_since_open(self) -> bool:
+        """Whether something is known to have written to it, so that two moments may be mixed."""
+        ...
+
     def close(self) -> None:
         """Let the source go; a second call does nothing."""
         ...

@@ -32,7 +32,7 @@ def write_map(writer: CatalogWriter, root: int, versions: Mapping[int, int]) -> 
         by_leaf.setdefault(index // LEAF_BLOCKS, {})[index % LEAF_BLOCKS] = version
     leaves: dict[int, int] = {}
     for leaf, changes in by_leaf.items():
-        page = load_page(writer, find_leaf(writer, root, leaf)).copy()
+        page = load_page(writer, find_leaf(writer, root, leaf))[:]
         for place, version in changes.items():
             page[place] = version
         leaves[leaf] = take(writer, Counter.PAGE)
@@ -66,6 +66,6 @@ def _entries(reader: CatalogReader, pages: Mapping[int, int]) -> dict[int, int]:
     return {
         number * PAGE_ENTRIES + place: entry
         for number, page_id in pages.items()
-        for place, entry in enumerate(load_page(reader, page_id).tolist())
+        for place, entry in enumerate(load_page(reader, page_id))
         if entry
     }

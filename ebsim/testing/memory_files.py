@@ -8,7 +8,7 @@ files take whole pages.
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ebsim.storage.files import Buffer, File
@@ -17,6 +17,9 @@ from ebsim.units import GIB
 PAGE_SIZE = 4096
 """What a file occupies is counted in pages, as on most file systems."""
 
+_PIECE_SIZE = 16 * PAGE_SIZE
+"""Small beside a block, so that scattered writes need little; large enough to be quick."""
+
 
 def _failure(number: int, path: Path | None = None) -> OSError:
     """Return the error as the kernel would raise it: of the subclass that fits its number."""
@@ -24,36 +27,86 @@ def _failure(number: int, path: Path | None = None) -> OSError:
     return OSError(number, os.strerror(number), name)
 
 
-class _Content:
+class Content:
     """What a file holds, whoever has it open and whatever its name is.
 
+    Its bytes lie in pieces of 64 KiB; where there is none, they are zeros. So a file of a volume
+    of many GiB needs memory for what was written to it only.
+
     Attributes:
-        data: Its bytes, holes as zeros.
+        size: Its size in bytes.
         pages: The numbers of the pages that take space; the rest are holes.
     """
 
     def __init__(self) -> None:
-        self.data = bytearray()
+        self.size = 0
         self.pages: set[int] = set()
+        self._pieces: dict[int, bytearray] = {}
+
+    def read(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from `offset` on; return how many bytes, fewer only at the end."""
+        length = max(0, min(len(buffer), self.size - offset))
+        for number, start, end, at in _parts(offset, length):
+            piece = self._pieces.get(number)
+            part = bytes(end - start) if piece is None else piece[start:end]
+            buffer[at : at + end - start] = part
+        return length
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Put bytes at an offset; the size grows where needed."""
+        for number, start, end, at in _parts(offset, len(data)):
+            piece = self._pieces.get(number)
+            if piece is None:
+                piece = self._pieces.setdefault(number, bytearray(_PIECE_SIZE))
+            piece[start:end] = data[at : at + end - start]
+        self.size = max(self.size, offset + len(data))
+
+    def clear(self, offset: int, length: int) -> None:
+        """Make bytes zero; whole pages of them take no space any more."""
+        for number in list(self._pieces):
+            start = max(0, offset - number * _PIECE_SIZE)
+            end = min(_PIECE_SIZE, offset + length - number * _PIECE_SIZE)
+            if end - start == _PIECE_SIZE:
+                del self._pieces[number]
+            elif start < end:
+                self._pieces[number][start:end] = bytes(end - start)
+        first, last = -(-offset // PAGE_SIZE), (offset + length) // PAGE_SIZE
+        self.pages = {page for page in self.pages if not first <= page < last}
 
     def resize(self, size: int) -> None:
         """Cut off, or extend by a hole."""
-        del self.data[size:]
-        self.data.extend(bytes(size - len(self.data)))
-        self.pages = {page for page in self.pages if page * PAGE_SIZE < size}
+        if size < self.size:
+            self.clear(size, -(-self.size // _PIECE_SIZE) * _PIECE_SIZE - size)
+        self.size = size
+
+
+def _parts(offset: int, length: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the parts of a range: number of the piece, start and end in it, place in the range."""
+    done = 0
+    while done < length:
+        number, start = divmod(offset + done, _PIECE_SIZE)
+        end = min(_PIECE_SIZE, start + length - done)
+        yield number, start, end, done
+        done += end - start
 
 
 class MemoryFile:
     """An open file of a `MemoryFiles`."""
 
-    def __init__(self, files: "MemoryFiles", content: _Content, *, writable: bool) -> None:
+    def __init__(self, files: "MemoryFiles", content: Content, *, writable: bool) -> None:
         self._files = files
-        self._content: _Content | None = content
+        self._content: Content | None = content
         self._writable = writable
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes; fewer only at the end of the file."""
-        return bytes(self._opened().data[offset : offset + length])
+        content = self._opened()
+        buffer = bytearray(max(0, min(length, content.size - offset)))
+        return bytes(buffer[: content.read(offset, memoryview(buffer))])
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from `offset` on; return how many bytes, fewer only at the file's end."""
+        return self._opened().read(offset, buffer)
 
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         """Write all parts one after the other at `offset`.
@@ -68,12 +121,11 @@ class MemoryFile:
             return
         with self._files.lock:
             self._files.allocate(content, range(offset // PAGE_SIZE, -(-end // PAGE_SIZE)))
-            content.data.extend(bytes(max(0, offset - len(content.data))))
-            content.data[offset:end] = data
+            content.write(offset, data)
 
     def size(self) -> int:
         """Return the size in bytes."""
-        return len(self._opened().data)
+        return self._opened().size
 
     def sync(self) -> None:
         """Do nothing: all is as durable as it ever will be."""
@@ -81,15 +133,23 @@ class MemoryFile:
 
     def truncate(self, size: int) -> None:
         """Cut the file off at `size`, or extend it by a hole."""
-        self._opened(write=True).resize(size)
+        content = self._opened(write=True)
+        with self._files.lock:
+            content.resize(size)
 
     def punch(self, offset: int, length: int) -> bool:
         """Give the bytes back: they read as zeros, and whole pages take no space any more."""
         content = self._opened(write=True)
-        end = min(offset + length, len(content.data))
-        content.data[offset:end] = bytes(max(0, end - offset))
-        content.pages -= set(range(-(-offset // PAGE_SIZE), (offset + length) // PAGE_SIZE))
+        with self._files.lock:
+            content.clear(offset, length)
         return True
+
+    def is_hole(self, offset: int, length: int) -> bool:
+        """Return whether the bytes take no space, and so are zeros."""
+        content = self._opened()
+        pages = range(offset // PAGE_SIZE, -(-(offset + length) // PAGE_SIZE))
+        with self._files.lock:
+            return content.pages.isdisjoint(pages)
 
     def reserve(self, size: int) -> None:
         """Allocate the first `size` bytes.
@@ -100,13 +160,13 @@ class MemoryFile:
         content = self._opened(write=True)
         with self._files.lock:
             self._files.allocate(content, range(-(-size // PAGE_SIZE)))
-            content.data.extend(bytes(max(0, size - len(content.data))))
+            content.size = max(content.size, size)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._content = None
 
-    def _opened(self, *, write: bool = False) -> _Content:
+    def _opened(self, *, write: bool = False) -> Content:
         if self._content is None or (write and not self._writable):
             raise _failure(errno.EBADF)
         return self._content
@@ -125,7 +185,7 @@ class MemoryFiles:
     def __init__(self, capacity_bytes: int = GIB) -> None:
         self._capacity_bytes = capacity_bytes
         self._directories = {Path("/"), Path()}
-        self._contents: dict[Path, _Content] = {}
+        self._contents: dict[Path, Content] = {}
         self.lock = threading.RLock()
 
     def create(self, path: Path) -> File:
@@ -133,7 +193,7 @@ class MemoryFiles:
         self._require_directory(path.parent)
         if path in self._contents or path in self._directories:
             raise _failure(errno.EEXIST, path)
-        content = self._contents[path] = _Content()
+        content = self._contents[path] = Content()
         return MemoryFile(self, content, writable=True)
 
     def open(self, path: Path, *, writable: bool = False) -> File:
@@ -185,7 +245,7 @@ class MemoryFiles:
             used = sum(len(content.pages) for content in self._contents.values())
         return self._capacity_bytes - used * PAGE_SIZE
 
-    def allocate(self, content: _Content, pages: range) -> None:
+    def allocate(self, content: Content, pages: range) -> None:
         """Take the space for pages of a file.
 
         Raises:
@@ -197,7 +257,7 @@ class MemoryFiles:
                 raise _failure(errno.ENOSPC)
             content.pages |= new
 
-    def _content(self, path: Path) -> _Content:
+    def _content(self, path: Path) -> Content:
         content = self._contents.get(path)
         if content is None:
             if path in self._directories:

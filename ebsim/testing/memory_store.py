@@ -60,8 +60,10 @@ class MemoryStore:
             segments=LocalSegmentStore(SEGMENTS, files),
             locks=LockFile(self._lock_path),
             reserve=Reserve(SEGMENTS.parent / "reserve", files),
+            files=files,
             clock=self.clock,
             entropy=self.entropy,
+            boot_id="one boot",
         )
 
     def open(self, files: Files | None = None) -> Store:

@@ -32,6 +32,30 @@ The parent
     from a snapshot (a *branch*): that snapshot. Where there is neither, there is no parent, and the
     snapshot is full.
 
+Managed volumes, whose writes ebsim sees
+    A managed volume remembers which block indices something ever wrote to, zeros included (a
+    discard of such a block is a write of zeros, and of any other it is nothing); of a volume made
+    from a snapshot those that the snapshot holds count from the beginning. Its snapshot has for
+    each of these indices
+
+    - the parent's version, where the parent has one with the very content;
+    - a new version otherwise, also of zeros;
+
+    and nothing for any other index. So what was written since the parent, what a failed snapshot
+    should have held and what only a deleted snapshot held all come out alike.
+
+    The parent is the youngest live snapshot of the volume; with none, the snapshot that it was made
+    from, if that is live, or if it was deleted before all of it was loaded (*initialized*): then
+    its versions are kept for the volume and charged to nobody. With none of these, no parent.
+
+    A snapshot of a managed volume is *pending* between its beginning, which fixes what it will
+    hold, and its completion or failure. Several of one volume end in the order they were begun. The
+    oldest has the parent that there is when it begins. A later one has the one before it as its
+    parent, if that is completed, and that one's parent if it failed. A parent that is deleted
+    meanwhile stays the parent, and its versions are kept.
+
+    A pending snapshot that is deleted is so right after its completion.
+
 Three sizes of a snapshot, in blocks
     *full*: the indices it holds. *incremental*: the versions it made, fixed when it was made.
     *charged*: the versions for which it is the oldest live snapshot that has them. So each live
@@ -107,6 +131,61 @@ class ModelSnapshot:
     incremental_blocks: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelParent:
+    """What a snapshot of a managed volume is incremental on.
+
+    Attributes:
+        snapshot_id: The snapshot, maybe deleted since.
+        root_id: The full snapshot at the beginning of its chain of parents.
+        versions: What it holds.
+    """
+
+    snapshot_id: str
+    root_id: str
+    versions: dict[int, int]
+
+
+@dataclass(slots=True, kw_only=True)
+class ManagedVolume:
+    """A volume whose writes are seen.
+
+    Attributes:
+        size_bytes: Whole blocks.
+        contents: Block index to content; an index that is missing holds zeros.
+        written: The block indices that count as written.
+        origin: The snapshot it was made from, as it was then.
+        initialized: Whether all of it is loaded.
+        deleted: Whether it is to go when no snapshot of it is pending any more.
+    """
+
+    size_bytes: int
+    contents: dict[int, bytes] = field(default_factory=dict)
+    written: set[int] = field(default_factory=set)
+    origin: ModelParent | None = None
+    initialized: bool = False
+    deleted: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelPending:
+    """A snapshot of a managed volume that is not completed yet: what it will hold.
+
+    Attributes:
+        volume: The volume's name.
+        size_bytes: The volume's size at the point in time.
+        contents: What the written blocks held then.
+        parent: What it is incremental on, known once those before it ended; None: it is full.
+        deleted: Whether it is to go as soon as it is completed.
+    """
+
+    volume: str
+    size_bytes: int
+    contents: dict[int, bytes]
+    parent: ModelParent | None = None
+    deleted: bool = False
+
+
 def without_zeros_at_end(content: bytes) -> bytes:
     """Return the form in which the model keeps and compares contents."""
     return content.rstrip(b"\0")
@@ -132,6 +211,8 @@ class ReferenceModel:
 
     def __init__(self) -> None:
         self.volumes: dict[str, ModelVolume] = {}
+        self.managed: dict[str, ManagedVolume] = {}
+        self.pending: dict[str, ModelPending] = {}  # in the order they were begun
         self.snapshots: dict[str, ModelSnapshot] = {}  # the live ones, oldest first
         self._content_of: dict[int, bytes] = {}  # version number -> content
         self._next_version = 1
@@ -205,8 +286,118 @@ class ReferenceModel:
         own = [key for key, snapshot in self.snapshots.items() if snapshot.volume == name]
         return own[-1] if own else self.volumes[name].origin_id
 
+    # Managed volumes
+
+    def add_managed(self, name: str, size_bytes: int, origin_id: str | None = None) -> None:
+        """Add a managed volume: unwritten, or made from a live snapshot.
+
+        Args:
+            name: Its name.
+            size_bytes: Whole blocks; with `origin_id`, at least that snapshot's size.
+            origin_id: The live snapshot it is made from.
+        """
+        volume = self.managed[name] = ManagedVolume(size_bytes=size_bytes)
+        if origin_id is not None:
+            volume.origin = self._as_parent(origin_id)
+            volume.written = set(volume.origin.versions)
+            volume.contents = {i: self.content(origin_id, i) for i in volume.origin.versions}
+
+    def write_bytes(self, name: str, offset: int, data: bytes) -> None:
+        """Write bytes anywhere in a managed volume."""
+        volume = self.managed[name]
+        assert 0 <= offset <= offset + len(data) <= volume.size_bytes, "it lies within the volume"
+        while data:
+            index, start = divmod(offset, BLOCK_SIZE)
+            part, data = data[: BLOCK_SIZE - start], data[BLOCK_SIZE - start :]
+            block = volume.contents.get(index, b"").ljust(BLOCK_SIZE, b"\0")
+            block = block[:start] + part + block[start + len(part) :]
+            volume.contents[index] = without_zeros_at_end(block)
+            volume.written.add(index)
+            offset += len(part)
+
+    def discard_bytes(self, name: str, offset: int, length: int) -> None:
+        """Discard bytes of a managed volume: zeros where something wrote to, else nothing."""
+        volume = self.managed[name]
+        while length:
+            count = min(BLOCK_SIZE - offset % BLOCK_SIZE, length)
+            if offset // BLOCK_SIZE in volume.written:
+                self.write_bytes(name, offset, bytes(count))
+            offset, length = offset + count, length - count
+
+    def read_bytes(self, name: str, offset: int, length: int) -> bytes:
+        """Return what a managed volume holds; fewer bytes at its end."""
+        volume = self.managed[name]
+        end = min(offset + length, volume.size_bytes)
+        first, last = offset // BLOCK_SIZE, block_count(max(end, offset))
+        found = [
+            volume.contents.get(index, b"").ljust(BLOCK_SIZE, b"\0") for index in range(first, last)
+        ]
+        return b"".join(found)[offset - first * BLOCK_SIZE : max(0, end - first * BLOCK_SIZE)]
+
+    def initialize(self, name: str) -> None:
+        """Load all of a managed volume: what it was made from is not kept for it any more."""
+        self.managed[name].initialized = True
+
+    def delete_managed(self, name: str) -> None:
+        """Delete a managed volume; what is pending of it is completed first."""
+        self.managed[name].deleted = True
+        self._drop_deleted(name)
+
+    def begin(self, name: str, snapshot_id: str) -> None:
+        """Begin a snapshot of a managed volume, at this very moment."""
+        volume = self.managed[name]
+        self.pending[snapshot_id] = ModelPending(
+            volume=name,
+            size_bytes=volume.size_bytes,
+            contents={index: volume.contents.get(index, b"") for index in volume.written},
+            parent=None if self.pending_of(name) else self._parent_of_managed(name),
+        )
+
+    def complete(self, snapshot_id: str) -> None:
+        """Complete the oldest pending snapshot of a volume."""
+        name = self.pending[snapshot_id].volume
+        assert self.pending_of(name)[0] == snapshot_id, "they end in the order they were begun"
+        pending = self.pending.pop(snapshot_id)
+        old = {} if pending.parent is None else pending.parent.versions
+        versions = {}
+        made = 0
+        for index, content in pending.contents.items():
+            if index in old and self._content_of[old[index]] == content:
+                versions[index] = old[index]
+            else:
+                versions[index] = self._new_version(content)
+                made += 1
+        assert old.keys() <= versions.keys(), "what is written once stays written"
+        self.snapshots[snapshot_id] = ModelSnapshot(
+            volume=name,
+            size_bytes=pending.size_bytes,
+            versions=versions,
+            parent_id=None if pending.parent is None else pending.parent.snapshot_id,
+            root_id=snapshot_id if pending.parent is None else pending.parent.root_id,
+            incremental_blocks=made,
+        )
+        self._give_next(name, self._as_parent(snapshot_id))
+        self._drop_deleted(name)
+        if pending.deleted:
+            self._delete_one(snapshot_id)
+
+    def fail(self, snapshot_id: str) -> None:
+        """Let a pending snapshot fail, be it the oldest or not: as if it had never been begun."""
+        name = self.pending[snapshot_id].volume
+        was_oldest = self.pending_of(name)[0] == snapshot_id
+        pending = self.pending.pop(snapshot_id)
+        if was_oldest:
+            self._give_next(name, pending.parent)
+        self._drop_deleted(name)
+
+    def pending_of(self, name: str) -> list[str]:
+        """Return the pending snapshots of a managed volume, oldest first."""
+        return [key for key, pending in self.pending.items() if pending.volume == name]
+
+    # Deleting
+
     def delete(self, snapshot_ids: Iterable[str]) -> list[ModelDeletion]:
-        """Delete live snapshots one by one in the order given; say what each deletion did."""
+        """Delete live or pending snapshots one by one; say what each deletion did."""
         return [self._delete_one(snapshot_id) for snapshot_id in snapshot_ids]
 
     # Questions
@@ -235,9 +426,16 @@ class ReferenceModel:
             for version in snapshot.versions.values()
         }
 
+    def kept_versions(self) -> set[int]:
+        """Return every version that a volume or a pending snapshot still needs; maybe not live."""
+        parents = [pending.parent for pending in self.pending.values()]
+        parents += [volume.origin for volume in self.managed.values() if not volume.initialized]
+        return {version for parent in parents if parent for version in parent.versions.values()}
+
     def stored_contents(self) -> set[bytes]:
         """Return every content that must be stored: each once, and zeros never."""
-        return {self._content_of[version] for version in self.live_versions()} - {b""}
+        versions = self.live_versions() | self.kept_versions()
+        return {self._content_of[version] for version in versions} - {b""}
 
     def content(self, snapshot_id: str, index: int) -> bytes:
         """Return what a live snapshot holds at a block index, without the zeros at the end."""
@@ -288,7 +486,32 @@ class ReferenceModel:
     def _oldest_with(self, version: int) -> str | None:
         return next(self._holders(version), None)
 
+    def _as_parent(self, snapshot_id: str) -> ModelParent:
+        snapshot = self.snapshots[snapshot_id]
+        return ModelParent(
+            snapshot_id=snapshot_id, root_id=snapshot.root_id, versions=snapshot.versions
+        )
+
+    def _parent_of_managed(self, name: str) -> ModelParent | None:
+        own = [key for key, snapshot in self.snapshots.items() if snapshot.volume == name]
+        if own:
+            return self._as_parent(own[-1])
+        volume = self.managed[name]
+        is_live = volume.origin is not None and volume.origin.snapshot_id in self.snapshots
+        return volume.origin if is_live or not volume.initialized else None
+
+    def _give_next(self, name: str, parent: ModelParent | None) -> None:
+        for following in self.pending_of(name)[:1]:
+            self.pending[following].parent = parent
+
+    def _drop_deleted(self, name: str) -> None:
+        if self.managed[name].deleted and not self.pending_of(name):
+            del self.managed[name]
+
     def _delete_one(self, snapshot_id: str) -> ModelDeletion:
+        if snapshot_id in self.pending:
+            self.pending[snapshot_id].deleted = True
+            return ModelDeletion(snapshot_id=snapshot_id, freed_blocks=0, moved_to=())
         charged = [
             version
             for version in self.snapshots[snapshot_id].versions.values()

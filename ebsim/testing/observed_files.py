@@ -22,6 +22,11 @@ class ObservedFile:
         self._before("read_at", self._path)
         return self._file.read_at(offset, length)
 
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Tell `read_into`, then read."""
+        self._before("read_into", self._path)
+        return self._file.read_into(offset, buffer)
+
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         """Tell `write_at`, then write."""
         self._before("write_at", self._path)
@@ -46,6 +51,11 @@ class ObservedFile:
         """Tell `punch`, then give the bytes back."""
         self._before("punch", self._path)
         return self._file.punch(offset, length)
+
+    def is_hole(self, offset: int, length: int) -> bool:
+        """Tell `is_hole`, then look."""
+        self._before("is_hole", self._path)
+        return self._file.is_hole(offset, length)
 
     def reserve(self, size: int) -> None:
         """Tell `reserve`, then allocate."""

@@ -12,6 +12,10 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in 
 """Where Linux keeps files in memory, so that syncs cost nothing."""
 
 
+_HOUR_S = 3600
+_DAY_S = 24 * _HOUR_S
+
+
 class ManualClock:
     """A clock that moves only when told to.
 
@@ -35,9 +39,9 @@ class ManualClock:
         """Show this time from now on, be it earlier or later."""
         self._now_us = now_us
 
-    def advance(self, seconds: float) -> None:
-        """Move by so many seconds; backwards where negative."""
-        self._now_us += round(seconds * 1_000_000)
+    def advance(self, seconds: float = 0, *, hours: float = 0, days: float = 0) -> None:
+        """Move by so much in all; backwards where negative. A day has 24 hours."""
+        self._now_us += round((seconds + hours * _HOUR_S + days * _DAY_S) * 1_000_000)
 
 
 class SeededEntropy:
@@ -56,7 +60,12 @@ class SeededEntropy:
         return self._random.randbytes(count)
 
 
-def fast_folder() -> Path:
-    """Make an empty folder in memory, or where temporary files lie; the caller removes it."""
-    parent = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
+def fast_folder(parent: Path | None = None) -> Path:
+    """Make an empty folder; the caller removes it.
+
+    Args:
+        parent: Where; None: in memory, or else where temporary files lie.
+    """
+    if parent is None and os.access(SHARED_MEMORY, os.W_OK):
+        parent = SHARED_MEMORY
     return Path(tempfile.mkdtemp(prefix="ebsim-test-", dir=parent))

@@ -85,6 +85,11 @@ class MemorySource:
     def ensure_unchanged(self) -> None:
         """Do nothing: its size is always what it says."""
 
+    @property
+    def modified_since_open(self) -> bool:
+        """Never: nothing else writes to it."""
+        return False
+
     def close(self) -> None:
         """Do nothing: it can be used again."""
 
@@ -137,6 +142,11 @@ class ObservedSource:
             SourceError: It changed (SOURCE_CHANGED).
         """
         self._source.ensure_unchanged()
+
+    @property
+    def modified_since_open(self) -> bool:
+        """What the source that is really read says."""
+        return self._source.modified_since_open
 
     def close(self) -> None:
         """Close the source that is really read."""

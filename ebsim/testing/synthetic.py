@@ -90,6 +90,11 @@ class SyntheticSource:
     def ensure_unchanged(self) -> None:
         """Do nothing: its size is always what it says."""
 
+    @property
+    def modified_since_open(self) -> bool:
+        """Never: nothing else writes to it."""
+        return False
+
     def close(self) -> None:
         """Do nothing: it can be used again."""
 

@@ -19,9 +19,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, cast
@@ -38,6 +39,8 @@ from ebsim.storage.sources import BlockSource
 from ebsim.testing.contents import palette_block
 from ebsim.testing.seams import SeededEntropy
 from ebsim.testing.sources import MemorySource, ObservedSource, disk_of
+from ebsim.testing.volume_story import Actor, Ids, Line
+from ebsim.testing.volume_story import perform as perform_story
 
 PATIENCE_S = 90
 """Far more than any task takes, also on a busy machine."""
@@ -51,7 +54,7 @@ class Task:
 
     Attributes:
         store: The store's folder; it exists.
-        operation: create, delete or restore.
+        operation: create, delete, restore or story.
         disk: create: the identity of the source.
         blocks: create: the source's blocks, as numbers of the palette.
         description: create: `SnapshotOptions.description`.
@@ -59,6 +62,10 @@ class Task:
         target: restore: the file.
         in_place: restore: write only what differs.
         force: restore: replace an existing file.
+        story: story: the lines to act out (`ebsim.testing.volume_story`); each one that is done is
+            told as an event `line`, with the ids of all volumes and snapshots so far.
+        ids: story: the ids of what an earlier story made, by name.
+        leave_pending: story: close the store at the end without waiting for pending snapshots.
         seed: Makes the ids and keys, and so the steps, the same in every run; None: random ones.
             No two children on one store may have the same.
         die_at_step: Die just before this step, from 1; None: never.
@@ -75,6 +82,9 @@ class Task:
     target: str = ""
     in_place: bool = False
     force: bool = False
+    story: tuple[Line, ...] = ()
+    ids: Ids = field(default_factory=dict)
+    leave_pending: bool = False
     seed: int | None = None
     die_at_step: int | None = None
     pause_at_read: int | None = None
@@ -237,14 +247,20 @@ class TellingProgress(SilentProgress):
 def perform(task: Task, steps: Steps) -> Event:
     """Do the task in this process; return the event that tells how it ended."""
     entropy = SystemEntropy() if task.seed is None else SeededEntropy(task.seed)
+    gate = threading.Event()
+    gate.set()
     seams = Seams(
         files=cast("Files", Counted(PosixFiles(), steps)),
         clock=cast("Clock", Counted(SystemClock(), steps)),
         entropy=cast("Entropy", Counted(entropy, steps)),
+        before_copy=lambda _snapshot_id: _wait_at(gate),
     )
     try:
         with Store.open(task.store, seams) as store:
             _tell(event="opened")
+            if task.operation == "story":
+                _act_out(store, task, gate)
+                return {"event": "done", "steps": steps.count, "snapshot_ids": []}
             snapshot_ids = _operate(store, task, steps)
     except EbsimError as error:
         return {"event": "failed", "code": error.code, "message": str(error)}
@@ -289,6 +305,22 @@ def _operate(store: Store, task: Task, steps: Steps) -> list[str]:
         snapshot_id, Path(task.target), in_place=task.in_place, force=task.force, progress=progress
     )
     return [snapshot_id]
+
+
+def _act_out(store: Store, task: Task, gate: threading.Event) -> None:
+    """Act out a story, then let go of what is held."""
+    ids = dict(task.ids)
+    actor = Actor(store, gate, ids, lambda: time.sleep(0.002))
+    actor.ask = _pause
+    perform_story(actor, task.story, lambda done: _tell(event="line", done=done, ids=ids))
+    if task.leave_pending:
+        threading.Timer(0.2, gate.set).start()  # it stays pending: the closing is under way by then
+        store.close(wait=False)
+    gate.set()
+
+
+def _wait_at(gate: threading.Event) -> None:
+    gate.wait()
 
 
 def _pause() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from ebsim.storage.files import Buffer, File, Files, PosixFiles
 from ebsim.testing.memory_files import MemoryFiles
-from ebsim.units import MIB
+from ebsim.units import BLOCK_SIZE, MIB
 
 PAGE = 4096
 
@@ -76,6 +76,22 @@ class FilesTests(ABC):
         assert file.size() == 23
         assert file.read_at(8, 100) == b"89" + bytes(10) + b"end"
 
+    def test_file_takes_space_for_what_is_written_only(
+        self, files: Files, file: File, root: Path
+    ) -> None:
+        """A volume's file is sparse, and far larger than any memory."""
+        end = 1 << 42
+
+        file.write_at(end - 2 * PAGE, [b"x" * PAGE])
+        file.truncate(end)
+
+        assert file.size() == end
+        assert file.read_at(end - 2 * PAGE - 1, 3 * PAGE) == b"\0" + b"x" * PAGE + bytes(PAGE)
+        assert file.read_at(end // 2, 3) == bytes(3)
+        assert files.allocated_bytes(root / "file") == 2 * PAGE
+        file.truncate(10)
+        assert files.allocated_bytes(root / "file") == PAGE
+
     @pytest.mark.parametrize("parts", [[], [b""]])
     def test_write_of_nothing_changes_nothing(self, file: File, parts: list[Buffer]) -> None:
         file.write_at(100, parts)
@@ -134,6 +150,14 @@ class FilesTests(ABC):
         assert file.size() == 8 * PAGE
         assert files.allocated_bytes(root / "file") == 4 * PAGE
         assert file.read_at(0, 8 * PAGE) == b"x" * 2 * PAGE + bytes(4 * PAGE) + b"x" * 2 * PAGE
+
+    def test_hole_is_told_from_data(self, file: File) -> None:
+        file.write_at(4 * BLOCK_SIZE, [b"x"])
+        assert file.is_hole(0, 4 * BLOCK_SIZE)
+        assert not file.is_hole(4 * BLOCK_SIZE, BLOCK_SIZE)
+        assert file.is_hole(5 * BLOCK_SIZE, BLOCK_SIZE)
+        assert file.punch(4 * BLOCK_SIZE, BLOCK_SIZE)
+        assert file.is_hole(4 * BLOCK_SIZE, BLOCK_SIZE)
 
     def test_punched_part_of_a_page_reads_as_zeros(self, file: File) -> None:
         assert file.punch(2, 3)

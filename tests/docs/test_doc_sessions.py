@@ -7,8 +7,9 @@ that ends with another exit code than 0 must be followed by `echo $?`.
 
 What differs from run to run is written in the documents as it was in some run, and compared so:
 
-- ids of snapshots and volumes: the same id stands for the same thing throughout a document;
-- times, and the id of a store: any;
+- ids of snapshots, volumes, images and policies: the same id stands for the same thing throughout a
+  document;
+- times, and the ids of a store and of events: any;
 - the home folder is `/home/you`;
 - stored sizes, which depend on the compressor and the file system: any. They are those that stand
   beside the word `stored`, `Stored`, `Catalog` or `proved`, and the members of JSON documents named
@@ -42,7 +43,7 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md
 
 HOME = "/home/you"
 COLUMNS = 100
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 STORED_MEMBERS = (
     "StoredSizeInBytes",
@@ -55,8 +56,9 @@ STORED_MEMBERS = (
 
 _SIZE = r"\d+(?:\.\d)? [KMGT]?i?B\b"
 _ANY = [
-    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "TIME"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:(?:\.\d{3})?Z)?"), "TIME"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "STORE"),
+    (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "EVENT"),
     (re.compile(rf"(?<=stored ){_SIZE}|{_SIZE}(?= stored)"), "SIZE"),
     (re.compile(rf"(?m)^(Stored  +){_SIZE} on disk, {_SIZE} of it live"), r"\1SIZE"),
     (re.compile(rf"(?m)^(Catalog  +){_SIZE}"), r"\1SIZE"),
@@ -64,7 +66,8 @@ _ANY = [
     (re.compile(r"(?m)^SIZE stored belong to nothing, which is harmless\.\n"), ""),
     (re.compile(rf'("(?:{"|".join(STORED_MEMBERS)})": )\d+'), r"\1SIZE"),
 ]
-_ID = re.compile(r"\b(snap|vol)-[0-9a-f]{17}\b")
+_ID = re.compile(r"\b(snap|vol|ami|policy)-[0-9a-f]{17}\b")
+_EXAMPLES = ("0123456789abcdef0", "0fedcba9876543210")
 _MARK = "\x1e"
 
 
@@ -193,7 +196,7 @@ def refreshed(text: str, folder: Path) -> str:
     typed = exchanges(text)
     shown = [output for output, _ in run_shell([each.command for each in typed], folder)]
     written = [each.output for each in typed]
-    known = dict(zip(_ids(shown), _ids(written), strict=False))
+    known = _renamed(_ids(shown), _ids(written))
     lines = text.split("\n")
     pairs = zip(typed, shown, compared(written), compared(shown), strict=True)
     for each, output, expected, found in reversed(list(pairs)):
@@ -201,6 +204,19 @@ def refreshed(text: str, folder: Path) -> str:
             new = _ID.sub(lambda match: known.get(match[0], match[0]), output)
             lines[each.start : each.end] = new.removesuffix("\n").split("\n") if new else []
     return "\n".join(lines)
+
+
+def _renamed(new: list[str], old: list[str]) -> dict[str, str]:
+    """Return for each new id the one that the document had in its place, as far as it had one.
+
+    Ids of examples in help texts stay as they are.
+    """
+    known: dict[str, str] = {}
+    for kind in ("snap-", "vol-", "ami-", "policy-"):
+        came = [each for each in new if each.startswith(kind) and not each.endswith(_EXAMPLES)]
+        went = [each for each in old if each.startswith(kind) and not each.endswith(_EXAMPLES)]
+        known.update(zip(came, went, strict=False))
+    return known
 
 
 def _ids(outputs: list[str]) -> list[str]:

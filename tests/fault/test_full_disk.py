@@ -2,18 +2,21 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ebsim.engine import Store
-from ebsim.errors import EbsimError
+from ebsim.engine import Seams, Store
+from ebsim.errors import EbsimError, LimitExceededError
+from ebsim.requests import VolumeRequest
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.testing.contents import noise_block
 from ebsim.testing.invariants import assert_healthy, assert_store_matches
 from ebsim.testing.model import ReferenceModel
 from ebsim.testing.sources import MemorySource, disk_of
+from ebsim.testing.volume_story import assert_no_change_missed
 from ebsim.units import BLOCK_SIZE, MIB
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
@@ -153,4 +156,39 @@ def test_disk_that_fills_up_while_the_store_is_open(small_disk: Path) -> None:
         model.delete([first.snapshot_id])
         assert_store_matches(store, model)
         assert free_bytes(small_disk) >= 7 * BLOCK_SIZE
+        assert_healthy(store)
+
+
+def test_managed_volume_on_a_disk_that_fills_up(small_disk: Path) -> None:
+    """F14, F16: a write fails; a snapshot whose block cannot be kept fails; the rest goes on."""
+    path = small_disk / "store"
+    copying = threading.Event()
+
+    def before_copy(_snapshot_id: str) -> None:
+        copying.wait()
+
+    with Store.create(path, Seams(before_copy=before_copy)) as store:
+        volume = store.volumes.create(VolumeRequest(size_gib=1)).volume_id
+        with store.volumes.open(volume) as file:
+            for block in range(4):
+                file.pwrite(noise_block(block), block * BLOCK_SIZE)
+            file.flush()
+            pending = store.create_snapshot(volume)
+            fill(small_disk)
+            with pytest.raises(LimitExceededError, match="no space"):
+                file.pwrite(noise_block(9), 100 * BLOCK_SIZE)
+            file.pwrite(noise_block(10), 0)  # its old bytes find no space
+            file.flush()
+            copying.set()
+            (failed,) = store.wait_snapshots([pending.snapshot_id])
+            assert failed.state is SnapshotState.ERROR
+            assert "could not be kept" in failed.state_message
+            assert file.pread(BLOCK_SIZE, 0) == noise_block(10)
+            store.delete_snapshots([pending.snapshot_id])
+        (small_disk / "filler").unlink()
+        assert_no_change_missed(store, {0, 1, 2, 3, 100})
+        fill(small_disk)
+        store.volumes.delete(volume)
+        assert store.volumes.list() == []
+        assert free_bytes(small_disk) >= 3 * BLOCK_SIZE
         assert_healthy(store)

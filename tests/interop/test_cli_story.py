@@ -355,7 +355,7 @@ class SignalledStores:
     def create(self, path: Path) -> Any:
         raise AssertionError(f"no test makes {path}")
 
-    def open(self, path: Path, *, create: bool = False) -> Any:
+    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> Any:
         from ebsim.engine import Store
 
         return SignalledStore(Store.open(path, create=create), self._number)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -19,6 +19,7 @@ from ebsim.errors import (
     SnapshotFailedError,
 )
 from ebsim.ids import SnapshotId, VolumeId
+from ebsim.requests import Filter, SnapshotQuery, TagQuery
 from ebsim.results import (
     ChangedBlocks,
     ChargeCause,
@@ -28,10 +29,13 @@ from ebsim.results import (
     DeleteReport,
     Finding,
     MovedCharge,
+    ResourceType,
     RestoreReport,
     Snapshot,
+    SnapshotPage,
     SnapshotState,
     StoreStats,
+    Tag,
 )
 from ebsim.units import BLOCK_SIZE, GIB, MIB
 
@@ -60,6 +64,7 @@ SNAPSHOT = Snapshot(
     parent_id=OTHER,
     source="/images/disk.img",
 )
+TAG = Tag(resource_id=SNAP, resource_type=ResourceType.SNAPSHOT, key="Name", value="web1")
 STATS = StoreStats(
     snapshots=2,
     volumes=1,
@@ -96,6 +101,7 @@ class FakeStore:
         self.calls: list[tuple[Any, ...]] = []
         self.error: BaseException | None = None
         self.findings: tuple[Finding, ...] = ()
+        self.ended = [SNAPSHOT]
 
     def __enter__(self) -> Self:
         return self
@@ -112,9 +118,28 @@ class FakeStore:
         self._called("create_snapshot", source, options)
         return SNAPSHOT
 
-    def list_snapshots(self) -> list[Snapshot]:
-        self._called("list_snapshots")
+    def list_snapshots(self, query: SnapshotQuery) -> list[Snapshot]:
+        self._called("list_snapshots", query)
         return [SNAPSHOT]
+
+    def describe_snapshots(self, query: SnapshotQuery) -> SnapshotPage:
+        self._called("describe_snapshots", query)
+        return SnapshotPage(snapshots=(SNAPSHOT,), next_token="bmV4dA==")
+
+    def wait_snapshots(self, ids: Sequence[str], progress: object) -> list[Snapshot]:
+        assert progress is not None
+        self._called("wait_snapshots", ids)
+        return self.ended
+
+    def create_tags(self, ids: Sequence[str], tags: Mapping[str, str]) -> None:
+        self._called("create_tags", ids, tags)
+
+    def delete_tags(self, ids: Sequence[str], tags: Mapping[str, str | None] | None) -> None:
+        self._called("delete_tags", ids, tags)
+
+    def list_tags(self, query: TagQuery) -> list[Tag]:
+        self._called("list_tags", query)
+        return [TAG]
 
     def get_snapshot(self, snapshot_id: str) -> Snapshot:
         self._called("get_snapshot", snapshot_id)
@@ -188,13 +213,15 @@ class FakeStores:
     def __init__(self) -> None:
         self.store = FakeStore()
         self.opened: list[tuple[Path, str]] = []
+        self.resumed: list[bool] = []
 
     def create(self, path: Path) -> "Store":
         self.opened.append((path, "make"))
         return cast("Store", self.store)
 
-    def open(self, path: Path, *, create: bool = False) -> "Store":
+    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> "Store":
         self.opened.append((path, "open or make" if create else "open"))
+        self.resumed.append(resume)
         return cast("Store", self.store)
 
 
@@ -233,6 +260,10 @@ COMMANDS: list[tuple[str, ...]] = [
     ("snapshot", "diff", OTHER, SNAP),
     ("snapshot", "delete", SNAP),
     ("snapshot", "history", SNAP),
+    ("snapshot", "wait", SNAP),
+    ("tag", "create", SNAP, "--tag", "Name=web1"),
+    ("tag", "delete", SNAP, "--tag", "Name"),
+    ("tag", "list", SNAP),
     ("restore", SNAP, "out.img"),
     ("check",),
     ("stats",),
@@ -284,6 +315,17 @@ def test_only_init_and_snapshot_create_make_a_store(terminal: Terminal) -> None:
         if how != "open"
     ]
     assert making == [("init",), ("snapshot", "create")]
+
+
+def test_only_waiting_goes_on_with_what_was_left_pending(terminal: Terminal) -> None:
+    for command in COMMANDS[1:]:
+        terminal.run(*command)
+    resuming = [
+        command[:2]
+        for command, resumed in zip(COMMANDS[1:], terminal.stores.resumed, strict=True)
+        if resumed
+    ]
+    assert resuming == [("snapshot", "wait")]
 
 
 def test_create_passes_its_options_on(terminal: Terminal) -> None:
@@ -344,6 +386,69 @@ def test_list_table_names_both_sizes(terminal: Terminal) -> None:
     assert row.startswith(f"{SNAP}  completed  2026-01-01 12:00:00  {VOLUME}  ")
     assert row.endswith("  10 GiB  10 GiB    2 GiB  web1: nightly")
     assert totals == "The store: 2 snapshots, charged 16 GiB, stored 5 GiB."
+
+
+def test_list_asks_for_what_is_named(terminal: Terminal) -> None:
+    terminal.run(
+        *("snapshot", "list", SNAP, "--state", "error", "--state", "pending", "--owner", "self"),
+        *(
+            "--filter",
+            "Name=tag:Name,Values=web*,'a,b',\\*",
+            "--filter",
+            "Name=status,Values=error",
+        ),
+    )
+    query = SnapshotQuery(
+        snapshot_ids=(SNAP,),
+        states=("error", "pending"),
+        owner_ids=("self",),
+        filters=(Filter("tag:Name", ("web*", "a,b", "\\*")), Filter("status", ("error",))),
+    )
+    assert terminal.store.calls[0] == ("list_snapshots", query)
+
+
+@pytest.mark.parametrize("option", [("--max-items", "5"), ("--starting-token", "bmV4")])
+def test_list_of_a_page_tells_how_to_go_on(option: tuple[str, str], terminal: Terminal) -> None:
+    document = terminal.json("snapshot", "list", *option)
+    assert list(document) == ["Snapshots", "NextToken"]
+    assert document["NextToken"] == "bmV4dA=="
+    assert "\nThere are more: --starting-token bmV4dA==\n" in terminal.run(
+        "snapshot", "list", *option
+    )
+    assert terminal.store.calls[0][0] == "describe_snapshots"
+
+
+@pytest.mark.parametrize(("state", "code"), [("completed", 0), ("error", 1)])
+def test_wait_ends_with_1_if_a_snapshot_failed(state: str, code: int, terminal: Terminal) -> None:
+    terminal.store.ended = [dataclasses.replace(SNAPSHOT, state=SnapshotState(state))]
+    document = terminal.json("snapshot", "wait", SNAP, expect=code)
+    assert document["Snapshots"][0]["State"] == state
+    assert terminal.store.calls[0] == ("wait_snapshots", (SNAP,))
+
+
+def test_tag_create_passes_its_tags_on(terminal: Terminal) -> None:
+    document = terminal.json("tag", "create", SNAP, VOLUME, "--tag", "a=1", "--tag", "b=")
+    assert terminal.store.calls[0] == ("create_tags", (SNAP, VOLUME), {"a": "1", "b": ""})
+    assert document == {
+        "ResourceIds": [SNAP, VOLUME],
+        "Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": ""}],
+    }
+
+
+def test_tag_delete_tells_a_missing_value_from_an_empty_one(terminal: Terminal) -> None:
+    terminal.run("tag", "delete", SNAP, "--tag", "any", "--tag", "empty=", "--tag", "one=1")
+    terminal.run("tag", "delete", SNAP, "--all")
+    wanted = {"any": None, "empty": "", "one": "1"}
+    assert terminal.store.calls[0] == ("delete_tags", (SNAP,), wanted)
+    assert terminal.store.calls[2] == ("delete_tags", (SNAP,), None)
+
+
+def test_tag_list_document_has_the_names_of_ec2(terminal: Terminal) -> None:
+    document = terminal.json("tag", "list", "--filter", "Name=key,Values=Name")
+    assert terminal.store.calls[0] == ("list_tags", TagQuery(filters=(Filter("key", ("Name",)),)))
+    assert document == {
+        "Tags": [{"ResourceId": SNAP, "ResourceType": "snapshot", "Key": "Name", "Value": "web1"}]
+    }
 
 
 def test_diff_document_has_half_open_ranges(terminal: Terminal) -> None:
@@ -552,6 +657,15 @@ def test_an_error_of_the_system_names_file_and_reason(
         ("snapshot", "create", "x", "--tag", "nothing"),
         ("snapshot", "create", "x", "--tag", "a=1", "--tag", "a=2"),
         ("snapshot", "create", "x", "--compression", "zstd:99"),
+        ("snapshot", "list", "--filter", "status=pending"),
+        ("snapshot", "list", "--filter", "Name=status"),
+        ("snapshot", "list", "--max-items", "many"),
+        ("snapshot", "wait"),
+        ("tag", "create", SNAP, "--tag", "nothing"),
+        ("tag", "create", "--tag", "a=1"),
+        ("tag", "delete", SNAP),
+        ("tag", "delete", SNAP, "--all", "--tag", "a"),
+        ("tag", "delete", SNAP, "--tag", "a", "--tag", "a=1"),
         ("stats", "--store", ""),
         ("snapshot", "create", ""),
         ("restore", SNAP, ""),
@@ -577,7 +691,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest(terminal: Terminal) -> 
     assert "No such command 'lst'. Did you mean 'list'?" in terminal.error_output
 
 
-@pytest.mark.parametrize("group", [(), ("snapshot",)])
+@pytest.mark.parametrize("group", [(), ("snapshot",), ("volume",), ("tag",)])
 def test_a_group_alone_prints_its_help(group: tuple[str, ...], terminal: Terminal) -> None:
     assert "Commands:" in terminal.run(*group, expect=2)
     assert terminal.error_output == ""
@@ -604,7 +718,7 @@ def test_control_characters_do_not_reach_the_terminal(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evil = dataclasses.replace(SNAPSHOT, description="a\x1b[31m\nb", source="/x\udcff")
-    monkeypatch.setattr(FakeStore, "list_snapshots", lambda _self: [evil])
+    monkeypatch.setattr(FakeStore, "list_snapshots", lambda _self, _query: [evil])
     monkeypatch.setattr(FakeStore, "get_snapshot", lambda _self, _id: evil)
     assert r"web1: a\x1b[31m\nb" in terminal.run("snapshot", "list")
     assert r"/x\udcff" in terminal.run("snapshot", "show", SNAP)

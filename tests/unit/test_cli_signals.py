@@ -22,7 +22,7 @@ class SignalledStores:
     def create(self, _path: Path) -> NoReturn:
         raise AssertionError("no test makes a store")
 
-    def open(self, _path: Path, *, create: bool = False) -> NoReturn:
+    def open(self, _path: Path, *, create: bool = False, resume: bool = False) -> NoReturn:
         assert not create
         try:
             signal.raise_signal(self.number)

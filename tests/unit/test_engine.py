@@ -238,9 +238,9 @@ def test_damaged_header_is_named_and_can_be_put_back(store_path: Path, seams: Se
 def test_store_of_another_version_is_told(store_path: Path, seams: Seams) -> None:
     header = store_path / "store.json"
     fields = json.loads(header.read_bytes())
-    header.write_text(json.dumps({**fields, "format_version": 2}))
+    header.write_text(json.dumps({**fields, "format_version": 1}))
 
-    refused_as_long_as_it_lasts(store_path, seams, FormatVersionError, "version 2")
+    refused_as_long_as_it_lasts(store_path, seams, FormatVersionError, "version 1")
 
 
 @pytest.mark.usefixtures("filled")

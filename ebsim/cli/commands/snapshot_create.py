@@ -1,5 +1,6 @@
 """`ebsim snapshot create`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -7,28 +8,12 @@ import click
 from ebsim.cli import json_views, text_views
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import NamedPath, examples, shared_options
+from ebsim.cli.output import Json
+from ebsim.cli.parameters import tag_option
 from ebsim.config import Compression, SnapshotOptions
-from ebsim.errors import InvalidInputError
-from ebsim.ids import parse_snapshot_id, parse_volume_id
-
-
-def _parse_tags(
-    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
-) -> dict[str, str]:
-    """Return tags given as KEY=VALUE; a value may be empty and may hold further equals signs.
-
-    Raises:
-        click.BadParameter: There is no equals sign, or a key was given twice.
-    """
-    tags: dict[str, str] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise click.BadParameter(f"'{text}' is not KEY=VALUE.", context, parameter)
-        if key in tags:
-            raise click.BadParameter(f"the key '{key}' was given twice.", context, parameter)
-        tags[key] = value
-    return tags
+from ebsim.errors import InvalidInputError, SnapshotFailedError
+from ebsim.ids import is_volume_id, parse_snapshot_id, parse_volume_id
+from ebsim.results import Snapshot, SnapshotState
 
 
 def _parse_compression(
@@ -47,33 +32,31 @@ def _parse_compression(
 
 @click.command(
     "create",
-    help="""Snapshot a disk image or a block device.
+    help="""Snapshot a disk image, a block device, or managed volumes.
 
-    SOURCE is opened read-only and read once; holes are skipped, and only blocks that no snapshot
-    holds yet are stored. The source's volume is remembered by its real path, so that the next
-    snapshot of SOURCE is incremental on this one.
+    A SOURCE that is a path is opened read-only and read once; holes are skipped, and only blocks
+    that no snapshot holds yet are stored. The source's volume is remembered by its real path, so
+    that the next snapshot of SOURCE is incremental on this one.
 
     It does not make the source stand still: a file system that is mounted and written to may change
     while it is read. Give its mount point to --freeze, or snapshot an image that nobody writes to.
     A source that changes size or cannot be read ends as a snapshot in state 'error', exit code 1.
+
+    A SOURCE that is the id of a managed volume (vol-...) is copied as it was when the command
+    began, whatever is written to it meanwhile. Several volumes are snapshotted at one point in
+    time, and complete together or not at all.
 
     The store is made if its folder is missing or empty.""",
     epilog=examples(
         "ebsim snapshot create disk.img --description nightly --tag Name=web1",
         "ebsim snapshot create /dev/loop0 --freeze /mnt/data",
         "ebsim snapshot create moved.img --volume vol-0123456789abcdef0",
+        "ebsim snapshot create vol-0123456789abcdef0 vol-0fedcba9876543210 --no-wait",
     ),
 )
-@click.argument("source", type=NamedPath())
+@click.argument("sources", metavar="SOURCE...", type=NamedPath(), nargs=-1, required=True)
 @click.option("--description", default="", metavar="TEXT", help="Free text, to 255 characters.")
-@click.option(
-    "tags",
-    "--tag",
-    metavar="KEY=VALUE",
-    multiple=True,
-    callback=_parse_tags,
-    help="A tag; may be given up to 50 times. Name is shown by 'snapshot list'.",
-)
+@tag_option("A tag; may be given up to 50 times. Name is shown by 'snapshot list'.")
 @click.option(
     "--volume",
     metavar="VOL",
@@ -103,12 +86,17 @@ def _parse_compression(
     metavar="MOUNTPOINT",
     help="Hold writes to the file system mounted there while SOURCE is read (needs root).",
 )
+@click.option(
+    "--no-wait",
+    is_flag=True,
+    help="Of managed volumes: leave the copying to a background process, and return at once.",
+)
 @shared_options
 @click.pass_obj
 def command(
     invocation: Invocation,
     *,
-    source: str,
+    sources: tuple[str, ...],
     description: str,
     tags: dict[str, str],
     volume: str | None,
@@ -116,6 +104,7 @@ def command(
     parent: str | None,
     compression: Compression,
     freeze: Path | None,
+    no_wait: bool,
 ) -> None:
     """Take the snapshot and show it."""
     options = SnapshotOptions(
@@ -127,11 +116,52 @@ def command(
         compression=compression,
         freeze=freeze,
     )
+    if all(is_volume_id(source) for source in sources):
+        _snapshot_volumes(invocation, sources, options, no_wait=no_wait)
+        return
+    if len(sources) > 1:
+        raise click.UsageError("Several sources at once must be managed volumes (vol-...).")
+    if no_wait:
+        raise click.UsageError("--no-wait is for managed volumes: a source has to be read now.")
     with invocation.open_store(create=True) as store:
         with invocation.progress() as progress:
-            snapshot = store.create_snapshot(source, options, progress)
+            snapshot = store.create_snapshot(sources[0], options, progress)
         invocation.answer(
             snapshot,
             json_views.snapshot,
             lambda snapshot: text_views.created(snapshot, store.stats()),
         )
+
+
+def _snapshot_volumes(
+    invocation: Invocation, volumes: tuple[str, ...], options: SnapshotOptions, *, no_wait: bool
+) -> None:
+    """Begin snapshots of managed volumes, and wait for them or leave them to a process."""
+    document = json_views.snapshots if len(volumes) > 1 else _only_snapshot
+    if no_wait:
+        store = invocation.open_store()
+        try:
+            begun = store.create_snapshots(volumes, options)
+        finally:
+            store.close(wait=False)
+        names = [snapshot.snapshot_id for snapshot in begun]
+        process = invocation.start_in_background(["snapshot", "wait", *names])
+        invocation.answer(begun, document, lambda shown: text_views.left_pending(shown, process))
+        return
+    with invocation.open_store(resume=True) as store:
+        begun = store.create_snapshots(volumes, options)
+        with invocation.progress() as progress:
+            ended = store.wait_snapshots([each.snapshot_id for each in begun], progress=progress)
+        for snapshot in ended:
+            if snapshot.state is SnapshotState.ERROR:
+                raise SnapshotFailedError(
+                    f"snapshot {snapshot.snapshot_id} ended as error: {snapshot.state_message}",
+                    snapshot_id=snapshot.snapshot_id,
+                )
+        invocation.answer(
+            ended, document, lambda shown: text_views.created_of_volumes(shown, store.stats())
+        )
+
+
+def _only_snapshot(snapshots: Sequence[Snapshot]) -> Json:
+    return json_views.snapshot(snapshots[0])

@@ -171,7 +171,7 @@ def test_empty_map_has_nothing() -> None:
     assert list(walk_leaves(tables, 0)) == []
     assert list(walk_differences(tables, 0, 0)) == []
     assert find_leaf(tables, 0, 5) == 0
-    assert not load_page(tables, 0).any()
+    assert not any(load_page(tables, 0))
 
 
 class CountingTables(MemoryTables):

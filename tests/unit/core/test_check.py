@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lmdb
-import numpy as np
 import pytest
 
 from ebsim.config import SnapshotOptions
 from ebsim.core.ledger import read_ledger, record_events
 from ebsim.engine import Seams, Store
-from ebsim.errors import CorruptionError, ErrorCode
+from ebsim.errors import CorruptionError, ErrorCode, SnapshotFailedError, SourceError
 from ebsim.format.block_hash import BlockHash
 from ebsim.format.catalog_values import (
     BlockRecord,
@@ -21,6 +20,7 @@ from ebsim.format.catalog_values import (
     NodeKind,
     NodeRecord,
     SegmentRecord,
+    SegmentState,
     Table,
     number_key,
     pair_key,
@@ -31,12 +31,13 @@ from ebsim.format.map_page import decode_page, empty_page, encode_numbers, encod
 from ebsim.format.records import decode_snapshot, encode_snapshot
 from ebsim.format.segment import ALIGNMENT
 from ebsim.progress import SilentProgress
+from ebsim.requests import VolumeRequest
 from ebsim.results import CheckReport, Finding
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, noise_block
 from ebsim.testing.maps import pages_of
 from ebsim.testing.seams import SeededEntropy
-from ebsim.testing.sources import disk_of
+from ebsim.testing.sources import ObservedSource, disk_of
 from ebsim.units import BLOCK_SIZE
 
 LAST_SIZE = 1000
@@ -457,7 +458,7 @@ def change_node(example: Example, writer: CatalogWriter, **facts: object) -> Non
 
 
 def queue_a_live_version(writer: CatalogWriter) -> None:
-    writer.put(Table.FREED, number_key(1), encode_numbers(np.array([1], dtype="<u8")))
+    writer.put(Table.FREED, number_key(1), encode_numbers([1]))
 
 
 def queue_a_live_record(example: Example, writer: CatalogWriter) -> None:
@@ -558,6 +559,33 @@ def forget(writer: CatalogWriter, counter: Counter) -> None:
         (lambda e, w: change_live_items(w, Table.VERSION_RECORDS, 1), "wrong-count", "version"),
         (lambda e, w: change_live_items(w, Table.VERSION_RECORDS, -1), "wrong-count", "version"),
         (queue_a_live_record, "wrong-reference", "given back"),
+        # what is named as pending, open or empty
+        (
+            lambda e, w: w.put(Table.PENDING_SNAPSHOTS, e.second.encode(), number_key(1)),
+            "wrong-reference",
+            "pending_snapshots",
+        ),
+        (
+            lambda e, w: change_snapshot(e, w, state="pending"),
+            "wrong-reference",
+            "pending_snapshots",
+        ),
+        (
+            lambda e, w: w.put(Table.OPEN_SEGMENTS, pair_key(1, 1), b""),
+            "wrong-reference",
+            "open_segments",
+        ),
+        (
+            lambda e, w: change_segment(w, state=SegmentState.OPEN),
+            "wrong-reference",
+            "open_segments",
+        ),
+        (
+            lambda e, w: w.put(Table.EMPTY_SEGMENTS, number_key(1), b""),
+            "wrong-reference",
+            "empty_segments",
+        ),
+        (lambda e, w: change_segment(w, live_bytes=0), "wrong-reference", "empty_segments"),
         # ledger
         (lambda e, w: add_ledger_entry(w), "wrong-count", "ledger"),
         (lambda e, w: drop_one(w, Table.LEDGER), "wrong-count", "ledger"),
@@ -644,10 +672,32 @@ WITH_VALUES = [
         Table.LEDGER_BY_SNAPSHOT,
         Table.FREED,  # empty in a store at rest
         Table.PUNCH,
+        Table.PENDING_SNAPSHOTS,
         Table.PENDING_RANGES,
+        Table.OPEN_SEGMENTS,
+        Table.EMPTY_SEGMENTS,
+        Table.IMAGES,  # test_check_images.py
+        Table.IMAGE_SNAPSHOTS,
+        Table.POLICIES,
         Table.SESSIONS,
     )
 ]
+
+
+def have_values_of_volumes(example: Example, table: Table) -> None:
+    """Have the tables of managed volumes hold something, where one of them is looked at."""
+    if table is Table.VOLUME_UNFINISHED:
+        with pytest.raises(SnapshotFailedError):
+            example.store.create_snapshot(ObservedSource(disk_of(NOISE, name="bad"), fail_to_read))
+    elif table.name.startswith("VOLUME_"):
+        request = VolumeRequest(size_gib=1, snapshot_id=example.second)
+        volume = example.store.volumes.create(request).volume_id
+        with example.store.volumes.open(volume) as file:
+            file.pwrite(b"changed", 0)
+
+
+def fail_to_read(_offset: int, _length: int) -> None:
+    raise SourceError("it cannot be read")
 
 
 @pytest.mark.parametrize("data", [False, True])
@@ -656,6 +706,7 @@ def test_damaged_value_is_named_and_the_check_goes_on(
     example: Example, table: Table, *, data: bool
 ) -> None:
     """F23: a flipped bit in LMDB's file, found by the value's own checksum."""
+    have_values_of_volumes(example, table)
     example.store.close()
     with lmdb.open(str(example.path / "catalog"), max_dbs=len(Table)) as raw:
         handle = raw.open_db(table.value, create=False)
@@ -677,6 +728,7 @@ def test_value_of_another_layout_is_named_and_the_check_goes_on(
     example: Example, table: Table, *, data: bool
 ) -> None:
     """Its checksum is right: another version wrote it, or a wrong one of ours."""
+    have_values_of_volumes(example, table)
 
     def change(writer: CatalogWriter) -> None:
         *_, key = writer.keys(table)

@@ -74,8 +74,16 @@ def count(context: StoreContext, *tables: Table) -> list[int]:
 
 def assert_clean(context: StoreContext) -> None:
     """Look that nothing is pending, waits to be given back, or lies about for nobody."""
-    left = (Table.SESSIONS, Table.PENDING_RANGES, Table.FREED, Table.PUNCH)
-    assert count(context, *left) == [0, 0, 0, 0]
+    left = (
+        Table.SESSIONS,
+        Table.PENDING_SNAPSHOTS,
+        Table.PENDING_RANGES,
+        Table.OPEN_SEGMENTS,
+        Table.EMPTY_SEGMENTS,
+        Table.FREED,
+        Table.PUNCH,
+    )
+    assert count(context, *left) == [0] * len(left)
     report = Store(context).check(data=True)
     assert report.findings == ()
     assert report.orphan_bytes == 0
@@ -251,6 +259,24 @@ def test_freeing_that_a_dead_process_left_is_gone_on_with(disk: MemoryStore) -> 
 
     assert store.stats().stored_size_bytes <= stored - BLOCK_SIZE
     assert store.stats().blocks == 1
+    assert_clean(disk.context())
+
+
+def test_empty_segment_that_a_dead_process_left_is_removed(disk: MemoryStore) -> None:
+    """It died between the transaction that sealed the segment and the removal of its file."""
+    context = disk.context()
+    session = current_session(context)
+    session.seal_segment(session.borrow_segment())
+    assert count(context, Table.EMPTY_SEGMENTS) == [1]
+    leave_as_if_killed(context)
+    with disk.context().locks.hold(Region.RECLAIM):
+        disk.open()  # buries the session and leaves the rest to who holds the lock
+    assert count(disk.context(), Table.SESSIONS, Table.EMPTY_SEGMENTS) == [0, 1]
+    assert len(disk.context().segments.list_ids()) == 1
+
+    disk.open()
+
+    assert disk.context().segments.list_ids() == set()
     assert_clean(disk.context())
 
 

@@ -14,9 +14,12 @@ from ebsim.core.block_table import (
 from ebsim.core.space import (
     SpaceChange,
     count_items,
+    forget_segment,
     get_segment,
     mark_sealed,
     meta_record,
+    open_segments,
+    put_segment,
     reclaim_pending,
     release_items,
 )
@@ -29,6 +32,7 @@ from ebsim.format.catalog_values import (
     SegmentState,
     Table,
     number_key,
+    parse_number_key,
     punch_key,
 )
 from ebsim.format.segment import ALIGNMENT
@@ -45,7 +49,7 @@ def tables() -> MemoryTables:
     tables = new_tables()
     for number in (1, 2):
         record = SegmentRecord(bytes([number]) * 16, SegmentState.OPEN, 9 * ALIGNMENT, 0, 7)
-        tables.put(Table.SEGMENTS, number_key(number), record.encode())
+        put_segment(tables, number, record)
     return tables
 
 
@@ -116,6 +120,57 @@ def test_other_facts_of_a_segment_stay(tables: MemoryTables) -> None:
         b"\1" * 16, SegmentState.SEALED, 9 * ALIGNMENT, ALIGNMENT, 7
     )
     assert get_segment(tables, 2).state is SegmentState.OPEN
+
+
+def named(tables: MemoryTables) -> tuple[list[int], list[int]]:
+    """Return which segments of session 7 are open, and which segments are empty."""
+    still_open = [number for number, _ in open_segments(tables, 7)]
+    return still_open, [parse_number_key(key) for key in tables.keys(Table.EMPTY_SEGMENTS)]
+
+
+def test_segments_are_found_by_their_session_as_long_as_they_are_open(
+    tables: MemoryTables,
+) -> None:
+    other = SegmentRecord(b"\3" * 16, SegmentState.OPEN, ALIGNMENT, 0, 8)
+    put_segment(tables, 3, other)
+    assert open_segments(tables, 7) == [(n, get_segment(tables, n)) for n in (1, 2)]
+    assert open_segments(tables, 8) == [(3, other)]
+    assert open_segments(tables, 9) == []
+
+    mark_sealed(tables, [2, 3])
+
+    assert open_segments(tables, 7) == [(1, get_segment(tables, 1))]
+    assert open_segments(tables, 8) == []
+
+
+def test_segment_is_empty_when_it_is_sealed_and_nothing_is_live(tables: MemoryTables) -> None:
+    space = SpaceChange(tables)
+    space.use(1, 2 * ALIGNMENT)
+    space.save()
+    assert named(tables) == ([1, 2], [])
+    assert not reclaim_pending(tables)
+
+    mark_sealed(tables, [1, 2])
+    assert named(tables) == ([], [2])
+    assert reclaim_pending(tables)
+
+    space.free(1, ALIGNMENT, ALIGNMENT)
+    space.save()
+    assert named(tables) == ([], [2])
+
+    space.free(1, 2 * ALIGNMENT, ALIGNMENT)
+    space.save()
+    assert named(tables) == ([], [1, 2])
+
+
+def test_forgotten_segment_is_named_nowhere(tables: MemoryTables) -> None:
+    mark_sealed(tables, [1])
+
+    forget_segment(tables, 1)
+    forget_segment(tables, 2)
+
+    assert named(tables) == ([], [])
+    assert tables.count(Table.SEGMENTS) == tables.count(Table.OPEN_SEGMENTS) == 0
 
 
 def test_unknown_segment_is_damage(tables: MemoryTables) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ebsim.core import delete, ingest
 from ebsim.engine import Store
-from ebsim.errors import ConflictError, ErrorCode, InvalidInputError, SnapshotFailedError
+from ebsim.errors import ErrorCode, InvalidInputError, SnapshotFailedError
 from ebsim.testing.contents import HEAD, NOISE, TEXT, noise_block
 from ebsim.testing.memory_store import MemoryStore
 from ebsim.testing.observed_files import ObservedFiles
@@ -119,20 +119,24 @@ def test_deletion_is_planned_again_when_another_changed_what_it_builds_on(
     assert_sound(two)
 
 
-def test_pending_snapshot_is_not_deleted(disk: MemoryStore) -> None:
+def test_pending_snapshot_that_is_deleted_goes_when_it_is_completed(disk: MemoryStore) -> None:
+    """Semantics section 1.3: the call succeeds, and takes effect after completion."""
     one, two = disk.open(), disk.open()
     meanwhile = Meanwhile(disk_of(NOISE, TEXT))
 
-    def try_to_delete() -> None:
+    def delete() -> None:
         (pending,) = two.list_snapshots()
-        for dry_run in (False, True):
-            with pytest.raises(ConflictError, match="pending"):
-                two.delete_snapshots([pending.snapshot_id], dry_run=dry_run)
+        for dry_run in (True, False):
+            (report,) = two.delete_snapshots([pending.snapshot_id], dry_run=dry_run).deleted
+            assert (report.freed_size_bytes, report.moved_to) == (0, ())
+        assert [each.state for each in two.list_snapshots()] == ["pending"]
 
-    meanwhile.action = try_to_delete
+    meanwhile.action = delete
 
     assert one.create_snapshot(meanwhile.source).progress_percent == 100
     assert meanwhile.done
+    assert two.list_snapshots() == []
+    assert_sound(two)
 
 
 def test_store_is_sound_while_a_snapshot_is_made_and_its_parent_deleted(

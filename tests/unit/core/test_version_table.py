@@ -2,7 +2,6 @@
 
 from random import Random
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from ebsim.core.version_table import clear_versions, put_versions, version_blocks
 from ebsim.errors import CorruptionError
 from ebsim.format.catalog_values import Table
-from ebsim.format.map_page import PAGE_ENTRIES, Page
+from ebsim.format.map_page import PAGE_ENTRIES, Page, numbers_of
 from ebsim.testing.memory_catalog import MemoryTables
 
 FIRSTS = st.one_of(st.integers(1, 600), st.sampled_from([2**40 - 3, 2**63]))
@@ -20,7 +19,7 @@ Filled = tuple[MemoryTables, dict[int, int]]
 
 
 def array(*numbers: int) -> Page:
-    return np.array(numbers, dtype="<u8")
+    return numbers_of(numbers)
 
 
 @st.composite

@@ -1,0 +1,66 @@
+"""`ebsim volume create`."""
+
+import click
+
+from ebsim.cli import volume_views
+from ebsim.cli.invocation import Invocation
+from ebsim.cli.options import examples, shared_options
+from ebsim.cli.parameters import volume_options
+from ebsim.requests import VolumeRequest
+
+
+@click.command(
+    "create",
+    help="""Create an empty volume, or one from a snapshot.
+
+    A volume from a snapshot is there at once, whatever its size: a block is loaded when it is first
+    needed, and all of them by 'volume initialize'. It may be larger than the snapshot; the rest
+    reads as zeros. The snapshot may be deleted meanwhile.
+
+    Sizes, IOPS and throughput have the limits that EBS has for the type. The store is made if its
+    folder is missing or empty.""",
+    epilog=examples(
+        "ebsim volume create --size 8",
+        "ebsim volume create --size 100 --type gp3 --iops 6000 --throughput 500",
+        "ebsim volume create --snapshot snap-0123456789abcdef0 --tag Name=copy",
+    ),
+)
+@click.option("size_gib", "--size", type=int, metavar="GIB", help="Its size, in whole GiB.")
+@click.option(
+    "--snapshot", metavar="SNAP", help="Make it from this snapshot; --size may then be left out."
+)
+@click.option(
+    "--initialization-rate",
+    type=int,
+    metavar="MIB",
+    help="Also load it behind the scenes while the store is open, at 100 to 300 MiB a second.",
+)
+@volume_options
+@shared_options
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    *,
+    size_gib: int | None,
+    snapshot: str | None,
+    initialization_rate: int | None,
+    volume_type: str,
+    iops: int | None,
+    throughput: int | None,
+    zone: str,
+    tags: dict[str, str],
+) -> None:
+    """Create the volume and show it."""
+    request = VolumeRequest(
+        size_gib=size_gib,
+        snapshot_id=snapshot,
+        volume_type=volume_type,
+        iops=iops,
+        throughput=throughput,
+        zone=zone,
+        tags=tags,
+        initialization_rate=initialization_rate,
+    )
+    with invocation.open_store(create=True) as store:
+        volume = store.volumes.create(request)
+    invocation.answer(volume, volume_views.volume_document, volume_views.created_text)

@@ -1,0 +1,26 @@
+"""`ebsim volume delete`."""
+
+import click
+
+from ebsim.cli import volume_views
+from ebsim.cli.invocation import Invocation
+from ebsim.cli.options import examples, shared_options
+
+
+@click.command(
+    "delete",
+    help="""Delete a volume and its data. There is no undelete.
+
+    Its snapshots stay, each with its whole content.""",
+    epilog=examples("ebsim volume delete vol-0123456789abcdef0"),
+)
+@click.argument("volume", metavar="VOL")
+@shared_options
+@click.pass_obj
+def command(invocation: Invocation, volume: str) -> None:
+    """Delete the volume."""
+    with invocation.open_store() as store:
+        store.volumes.delete(volume)
+    invocation.answer(
+        volume, volume_views.deleted_document, lambda volume_id: f"Deleted {volume_id}."
+    )

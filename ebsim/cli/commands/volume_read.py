@@ -1,0 +1,41 @@
+"""`ebsim volume read`."""
+
+import click
+
+from ebsim import refusals
+from ebsim.cli.binary_streams import PIECE_SIZE, binary_output
+from ebsim.cli.invocation import Invocation
+from ebsim.cli.options import examples, shared_options
+from ebsim.cli.parameters import bytes_option
+
+
+@click.command(
+    "read",
+    help="""Write bytes of a volume to standard output.
+
+    What was never written reads as zeros; what is not loaded yet is loaded. Standard output must be
+    a file or a pipe, and carries the bytes alone, so --json has no place here.""",
+    epilog=examples(
+        "ebsim volume read vol-0123456789abcdef0 > disk.img",
+        "ebsim volume read vol-0123456789abcdef0 --offset 1MiB --length 4096 | xxd",
+    ),
+)
+@click.argument("volume", metavar="VOL")
+@bytes_option("--offset", "Where to begin; else at 0.", default="0")
+@bytes_option("--length", "How many; else all that follow.")
+@shared_options
+@click.pass_obj
+def command(invocation: Invocation, *, volume: str, offset: int, length: int | None) -> None:
+    """Copy the bytes, piece by piece."""
+    if invocation.json:
+        raise click.UsageError("standard output carries the volume's bytes: leave out --json.")
+    output = binary_output()
+    with invocation.open_store() as store, store.volumes.open(volume) as file:
+        end = file.size if length is None else offset + length
+        if offset > file.size or end > file.size:
+            raise refusals.outside_volume(volume, offset, end, file.size)
+        while offset < end:
+            piece = file.pread(min(PIECE_SIZE, end - offset), offset)
+            output.write(piece)
+            offset += len(piece)
+        output.flush()

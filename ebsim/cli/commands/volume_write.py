@@ -1,0 +1,48 @@
+"""`ebsim volume write`."""
+
+import click
+
+from ebsim import refusals
+from ebsim.cli import volume_views
+from ebsim.cli.binary_streams import binary_input, known_size, pieces
+from ebsim.cli.invocation import Invocation
+from ebsim.cli.options import examples, shared_options
+from ebsim.cli.parameters import bytes_option
+
+
+@click.command(
+    "write",
+    help="""Write standard input to a volume.
+
+    It is durable when the command has ended. More bytes than the volume has room for are refused:
+    from a file before anything is written, from a pipe when they come.""",
+    epilog=examples(
+        "ebsim volume write vol-0123456789abcdef0 < disk.img",
+        "echo hello | ebsim volume write vol-0123456789abcdef0 --offset 1MiB",
+    ),
+)
+@click.argument("volume", metavar="VOL")
+@bytes_option("--offset", "Where to begin; else at 0.", default="0")
+@shared_options
+@click.pass_obj
+def command(invocation: Invocation, *, volume: str, offset: int) -> None:
+    """Copy the bytes, piece by piece, and flush."""
+    stream = binary_input()
+    position = offset
+    with invocation.open_store() as store, store.volumes.open(volume) as file:
+        _ensure_room(volume, offset, offset + (known_size(stream) or 0), file.size)
+        for piece in pieces(stream):
+            _ensure_room(volume, position, position + len(piece), file.size)
+            position += file.pwrite(piece, position)
+        file.flush()
+    written = position - offset
+    invocation.answer(
+        written,
+        lambda size: volume_views.transfer_document(volume, offset, size),
+        lambda size: volume_views.transfer_text("Wrote", volume, offset, size),
+    )
+
+
+def _ensure_room(volume_id: str, start: int, end: int, size: int) -> None:
+    if start > size or end > size:
+        raise refusals.outside_volume(volume_id, start, end, size)

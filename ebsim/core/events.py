@@ -1,0 +1,240 @@
+"""Events: what EBS would tell EventBridge about a snapshot, a volume or an image (claim S-39).
+
+An event is recorded in the transaction that makes it true, so it is told exactly if that committed.
+The catalog keeps the newest `EVENTS_KEPT`, numbered without gaps; a subscriber in the process is
+told after the commit (`ebsim.core.subscribers`), everybody else reads what is new by number.
+
+Bodies have EBS's members. Where EBS's own bodies have the Region in the account's place of a
+snapshot's ARN, so have these: programs that were written for the one must read the other.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+from ebsim.clock import format_time
+from ebsim.core.context import StoreContext
+from ebsim.core.counters import peek, take
+from ebsim.core.subscribers import EventCallback
+from ebsim.format.catalog_values import Counter, Table, number_key
+from ebsim.format.life_records import ImageRecord, decode_life_event, encode_life_event
+from ebsim.format.records import SnapshotRecord, VolumeRecord
+from ebsim.results import Event, SnapshotState
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+EVENTS_KEPT = 10_000
+"""Older events are forgotten: a month of 300 snapshots a day, in about 6 MiB of catalog."""
+
+EVENTS_AT_ONCE = 1000
+"""Read in one view of the catalog."""
+
+_SNAPSHOT = "EBS Snapshot Notification"
+_SNAPSHOT_SET = "EBS Multi-Volume Snapshots Completion Status"
+_VOLUME = "EBS Volume Notification"
+_IMAGE = "EC2 AMI State Change"
+
+
+# Recording, within the transaction that changes the state
+
+
+def snapshot_ended(context: StoreContext, writer: CatalogWriter, record: SnapshotRecord) -> None:
+    """Record `createSnapshot`: a snapshot became completed or error.
+
+    Members of a multi-volume set are told together (`snapshot_set_ended`), not one by one.
+    """
+    if record.set_id:
+        return
+    detail = {
+        "event": "createSnapshot",
+        "result": _result([record]),
+        "cause": record.state_message,
+        "request-id": "",
+        "snapshot_id": _snapshot_arn(record),
+        "source": _source_arn(record),
+        **_times([record]),
+    }
+    _record(context, writer, _SNAPSHOT, [_snapshot_arn(record)], detail, like=record)
+
+
+def snapshot_set_ended(
+    context: StoreContext, writer: CatalogWriter, records: Sequence[SnapshotRecord]
+) -> None:
+    """Record `createSnapshots`: the last member of a multi-volume set ended.
+
+    Args:
+        context: The store.
+        writer: The transaction.
+        records: The members that are still there, in their order; each completed or in error. With
+            none, because all were deleted while they were pending, nothing is recorded.
+    """
+    if not records:
+        return
+    failed = [record for record in records if record.state != SnapshotState.COMPLETED]
+    cause = "; ".join(f"{_snapshot_arn(record)}: {record.state_message}" for record in failed)
+    members = [
+        {
+            "snapshot_id": _snapshot_arn(record),
+            "source": _source_arn(record),
+            "status": record.state,
+        }
+        for record in records
+    ]
+    detail = {
+        "event": "createSnapshots",
+        "result": _result(records),
+        "cause": cause,
+        "request-id": "",
+        **_times(records),
+        "snapshots": members,
+    }
+    resources = [_snapshot_arn(record) for record in records]
+    _record(context, writer, _SNAPSHOT_SET, resources, detail, like=records[0])
+
+
+def snapshot_copied(
+    context: StoreContext, writer: CatalogWriter, record: SnapshotRecord, source: SnapshotRecord
+) -> None:
+    """Record `copySnapshot`: a copy became completed or error."""
+    detail = {
+        "event": "copySnapshot",
+        "result": _result([record]),
+        "cause": record.state_message,
+        "request-id": "",
+        "snapshot_id": _snapshot_arn(record),
+        "source": _snapshot_arn(source),
+        **_times([record]),
+        "Incremental": str(record.parent_id is not None).lower(),
+    }
+    _record(context, writer, _SNAPSHOT, [_snapshot_arn(record)], detail, like=record)
+
+
+def snapshot_shared(context: StoreContext, writer: CatalogWriter, record: SnapshotRecord) -> None:
+    """Record `shareSnapshot`: another account may use a snapshot from now on."""
+    detail = {
+        "event": "shareSnapshot",
+        "result": "succeeded",
+        "cause": "",
+        "request-id": "",
+        "snapshot_id": _snapshot_arn(record),
+        "source": _source_arn(record),
+        **_times([record]),
+    }
+    _record(context, writer, _SNAPSHOT, [_snapshot_arn(record)], detail, like=record)
+
+
+def volume_changed(
+    context: StoreContext,
+    writer: CatalogWriter,
+    record: VolumeRecord,
+    event: str,
+    result: str,
+    cause: str = "",
+) -> None:
+    """Record an event of a managed volume.
+
+    Args:
+        context: The store.
+        writer: The transaction.
+        record: The volume.
+        event: `createVolume`, `deleteVolume` or `modifyVolume`.
+        result: `available` or `failed`; `deleted`; `optimizing`, `completed` or `failed`.
+        cause: Why it failed, else empty.
+    """
+    detail = {"event": event, "result": result, "cause": cause, "request-id": ""}
+    arn = f"arn:aws:ec2:{record.region}:{record.owner}:volume/{record.volume_id}"
+    _record(context, writer, _VOLUME, [arn], detail, like=record)
+
+
+def image_changed(
+    context: StoreContext, writer: CatalogWriter, record: ImageRecord, state: str
+) -> None:
+    """Record that an image became `available`, `disabled` or `deregistered`."""
+    detail = {"RequestId": "", "ImageId": record.image_id, "State": state, "ErrorMessage": ""}
+    arn = f"arn:aws:ec2:{record.region}::image/{record.image_id}"
+    _record(context, writer, _IMAGE, [arn], detail, like=record)
+
+
+def _record(
+    context: StoreContext,
+    writer: CatalogWriter,
+    detail_type: str,
+    resources: Sequence[str],
+    detail: dict[str, Any],
+    *,
+    like: SnapshotRecord | VolumeRecord | ImageRecord,
+) -> None:
+    """Add an event of the owner and Region of `like`, and forget the one that is too old."""
+    number = take(writer, Counter.EVENT)
+    event = Event(
+        number=number,
+        event_id=_event_id(context, number),
+        time_us=context.clock.now_us(),
+        detail_type=detail_type,
+        account=like.owner,
+        region=like.region,
+        resources=tuple(resources),
+        detail=detail,
+    )
+    writer.put(Table.EVENTS, number_key(number), encode_life_event(event))
+    writer.delete(Table.EVENTS, number_key(max(0, number - EVENTS_KEPT)))
+
+
+def _event_id(context: StoreContext, number: int) -> str:
+    """Return an id that is the same however often the transaction is run."""
+    digest = hashlib.sha256(context.header.store_id + number_key(number)).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))
+
+
+def _result(records: Sequence[SnapshotRecord]) -> str:
+    whole = all(record.state == SnapshotState.COMPLETED for record in records)
+    return "succeeded" if whole else "failed"
+
+
+def _times(records: Sequence[SnapshotRecord]) -> dict[str, str]:
+    starts = [record.start_us for record in records]
+    ends = [record.completion_us or record.start_us for record in records]
+    return {"startTime": _seconds(min(starts)), "endTime": _seconds(max(ends))}
+
+
+def _seconds(time_us: int) -> str:
+    """Return a time as events have it: without milliseconds."""
+    return format_time(time_us)[:19] + "Z"
+
+
+def _snapshot_arn(record: SnapshotRecord) -> str:
+    return f"arn:aws:ec2::{record.region}:snapshot/{record.snapshot_id}"
+
+
+def _source_arn(record: SnapshotRecord) -> str:
+    return f"arn:aws:ec2::{record.region}:volume/{record.volume_id}"
+
+
+# Reading and telling
+
+
+def list_events(reader: CatalogReader, after: int, count_max: int | None = None) -> list[Event]:
+    """Return the events that are kept and have a greater number, oldest first."""
+    items = reader.items(Table.EVENTS, start=number_key(max(0, after) + 1))
+    return [decode_life_event(value) for _, value in islice(items, count_max)]
+
+
+def subscribe(context: StoreContext, callback: EventCallback) -> Callable[[], None]:
+    """Have `callback` called with every event from now on; return what ends that."""
+    with context.catalog.read() as reader:
+        newest = peek(reader, Counter.EVENT) - 1
+    return context.subscribers.add(callback, newest)
+
+
+def deliver_events(context: StoreContext) -> None:
+    """Tell the subscribers in this process what was committed; what they raise is logged.
+
+    To be called with no lock held and no transaction open: a subscriber may use the store.
+    """
+
+    def read(after: int) -> list[Event]:
+        with context.catalog.read() as reader:
+            return list_events(reader, after, EVENTS_AT_ONCE)
+
+    context.subscribers.deliver(read)

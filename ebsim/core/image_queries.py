@@ -1,0 +1,72 @@
+"""Which images a query asks for: DescribeImages."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+from ebsim.core.context import StoreContext
+from ebsim.core.filters import Filtering, moment
+from ebsim.core.images import get_image, list_images
+from ebsim.core.paging import Pager, page_size
+from ebsim.format.life_records import ImageRecord
+from ebsim.ids import parse_image_id
+from ebsim.requests import ImageQuery
+from ebsim.results import ImagePage, ImageState
+from ebsim.storage.catalog import CatalogReader
+
+
+def _devices(member: str) -> Callable[[ImageRecord], Iterable[str]]:
+    return lambda image: [str(device[member]) for device in image.devices]
+
+
+FILTERS = Filtering[ImageRecord](
+    {
+        "architecture": lambda image: [image.architecture],
+        "block-device-mapping.device-name": _devices("device_name"),
+        "block-device-mapping.snapshot-id": _devices("snapshot_id"),
+        "block-device-mapping.volume-size": _devices("size_gib"),
+        "block-device-mapping.volume-type": _devices("volume_type"),
+        "creation-date": lambda image: moment(image.created_us),
+        "description": lambda image: [image.description],
+        "image-id": lambda image: [image.image_id],
+        "name": lambda image: [image.name],
+        "owner-id": lambda image: [image.owner],
+        "root-device-name": lambda image: [image.root_device_name],
+        "state": lambda image: [image.state],
+    },
+    tags=lambda image: image.tags,
+)
+
+
+def describe_images(context: StoreContext, query: ImageQuery) -> ImagePage:
+    """Return a page of the images that a query asks for.
+
+    Raises:
+        InvalidInputError: A filter, token or id is malformed.
+        NotFoundError: An image that is named does not exist.
+        LimitExceededError: Too many values in all filters.
+    """
+    passes = FILTERS.predicate(query.filters)
+    size = page_size(query.max_results)
+    now = context.clock.now_us()
+    with context.catalog.read() as reader:
+        found = [record for record in _chosen(reader, query, now) if passes(record)]
+    asked = {**asdict(query), "max_results": None, "next_token": None}
+    pager = Pager(context.hash_key, asked)
+    page, token = pager.page(found, lambda record: record.number, size, query.next_token)
+    return ImagePage(images=tuple(record.to_result(now) for record in page), next_token=token)
+
+
+def _chosen(reader: CatalogReader, query: ImageQuery, now_us: int) -> list[ImageRecord]:
+    """Return the images that the query names; else those that it does not leave out."""
+    if query.image_ids:
+        wanted = dict.fromkeys(parse_image_id(text) for text in query.image_ids)
+        records = [get_image(reader, image_id) for image_id in wanted]
+        return sorted(records, key=lambda record: record.number)
+
+    def shown(record: ImageRecord) -> bool:
+        if record.state == ImageState.DISABLED and not query.include_disabled:
+            return False
+        deprecated = record.deprecation_us is not None and record.deprecation_us <= now_us
+        return query.include_deprecated or not deprecated
+
+    return [record for record in list_images(reader) if shown(record)]

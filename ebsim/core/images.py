@@ -1,0 +1,251 @@
+"""Images: registering, changing and deregistering (S-41).
+
+`Table.IMAGES` has the records, `Table.IMAGE_SNAPSHOTS` the links from snapshots to them
+(`ebsim.core.image_links`). Both change in one transaction, with an entry of the journal.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+
+from ebsim import refusals
+from ebsim.core.changes import JournaledCommit, commit_journaled
+from ebsim.core.context import StoreContext
+from ebsim.core.events import image_changed
+from ebsim.core.image_links import link_key
+from ebsim.core.snapshots import DESCRIPTION_LENGTH_MAX, get_completed
+from ebsim.core.tag_rules import check_tags
+from ebsim.core.volume_types import VOLUME_TYPES
+from ebsim.errors import InvalidInputError
+from ebsim.format.catalog_values import Table
+from ebsim.format.life_records import ImageRecord, decode_image, encode_image
+from ebsim.ids import ImageId, new_image_id, parse_snapshot_id
+from ebsim.requests import BlockDevice, ImageOptions
+from ebsim.results import ImageState
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.units import size_gib
+
+DEVICES_MAX = 128
+"""A root device and 127 others: as many volumes as an instance has."""
+
+DEVICE_NAME_LENGTH_MAX = 255
+
+ARCHITECTURES = ("i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac")
+
+DEPRECATION_YEARS_MAX = 10
+"""EC2's limit for an image that is not public."""
+
+_MINUTE_US = 60_000_000
+_YEAR_US = 365 * 86_400_000_000
+_NAME = re.compile(r"[A-Za-z0-9()\[\] ./\-'@_]{3,128}\Z")
+"""Letters, digits, parentheses, brackets, spaces, and . / - ' @ _, as RegisterImage has it."""
+
+
+# Finding
+
+
+def get_image(reader: CatalogReader, image_id: ImageId) -> ImageRecord:
+    """Return an image's record.
+
+    Raises:
+        NotFoundError: It is not registered (EC2: InvalidAMIID.NotFound).
+    """
+    value = reader.get(Table.IMAGES, image_id.encode())
+    if value is None:
+        raise refusals.image_not_found(image_id)
+    return decode_image(value)
+
+
+def list_images(reader: CatalogReader) -> list[ImageRecord]:
+    """Return all registered images in the order in which they were registered."""
+    records = [decode_image(value) for _, value in reader.items(Table.IMAGES)]
+    return sorted(records, key=lambda record: record.number)
+
+
+# Registering
+
+
+def register_image(
+    context: StoreContext, name: str, devices: Mapping[str, BlockDevice], options: ImageOptions
+) -> ImageRecord:
+    """Register an image of completed snapshots.
+
+    Raises:
+        InvalidInputError: The name, a device, the description or a tag is not as EC2 has it.
+        NotFoundError: A snapshot does not exist.
+        ConflictError: A snapshot is not completed, or the name is taken.
+    """
+    _check_options(name, devices, options)
+    image_id = new_image_id(context.entropy)
+
+    def change(commit: JournaledCommit) -> ImageRecord:
+        record = _build(context, commit.writer, image_id, name, devices, options)
+        number = commit.journal("image", {"image": _facts(record)})
+        record = replace(record, number=number)
+        _put(commit.writer, record)
+        for snapshot_id in record.snapshot_ids:
+            commit.writer.put(Table.IMAGE_SNAPSHOTS, link_key(snapshot_id, image_id), b"")
+        image_changed(context, commit.writer, record, record.state)
+        return record
+
+    with context.catalog.read() as reader:  # refused before anything is written
+        _build(context, reader, image_id, name, devices, options)
+    return commit_journaled(context, change)
+
+
+def _check_options(name: str, devices: Mapping[str, BlockDevice], options: ImageOptions) -> None:
+    if not _NAME.match(name):
+        raise refusals.image_name_malformed(name)
+    if not devices:
+        raise refusals.missing_parameter("blockDeviceMapping")
+    if len(devices) > DEVICES_MAX:
+        raise refusals.block_device_mapping(f"An image has at most {DEVICES_MAX} block devices.")
+    for device_name, device in devices.items():
+        if not 1 <= len(device_name) <= DEVICE_NAME_LENGTH_MAX:
+            raise refusals.block_device_mapping(f"The device name '{device_name}' is invalid.")
+        if device.volume_type not in VOLUME_TYPES:
+            raise refusals.unknown_volume_type(device.volume_type)
+    if options.architecture not in ARCHITECTURES:
+        raise refusals.invalid_value(
+            options.architecture, "architecture", f"Expected one of {', '.join(ARCHITECTURES)}"
+        )
+    if len(options.description) > DESCRIPTION_LENGTH_MAX:
+        raise InvalidInputError(
+            f"The description has {len(options.description)} characters; "
+            f"at most {DESCRIPTION_LENGTH_MAX} are allowed."
+        )
+    check_tags(options.tags)
+
+
+def _build(
+    context: StoreContext,
+    reader: CatalogReader,
+    image_id: ImageId,
+    name: str,
+    devices: Mapping[str, BlockDevice],
+    options: ImageOptions,
+) -> ImageRecord:
+    """Return the record of an image that may be registered now, without its number."""
+    for other in list_images(reader):
+        if other.name == name:  # there is one owner
+            raise refusals.image_name_taken(name, other.image_id)
+    root = options.root_device_name or next(iter(devices))
+    if root not in devices:
+        raise refusals.block_device_mapping(
+            f"The root device '{root}' is not among the block devices."
+        )
+    return ImageRecord(
+        image_id=image_id,
+        name=name,
+        number=0,
+        description=options.description,
+        architecture=options.architecture,
+        root_device_name=root,
+        devices=[_device(reader, each, device) for each, device in devices.items()],
+        created_us=context.clock.now_us(),
+        tags=dict(options.tags),
+    )
+
+
+def _device(reader: CatalogReader, device_name: str, device: BlockDevice) -> dict[str, object]:
+    """Return a device as an image's record has it."""
+    snapshot = get_completed(reader, parse_snapshot_id(device.snapshot_id))
+    smallest = size_gib(snapshot.size_bytes)
+    size = smallest if device.size_gib is None else device.size_gib
+    if size < smallest:
+        raise refusals.block_device_mapping(
+            f"Volume of size {size}GB is smaller than snapshot '{snapshot.snapshot_id}', "
+            f"expect size >= {smallest}GB"
+        )
+    return {
+        "device_name": device_name,
+        "snapshot_id": snapshot.snapshot_id,
+        "size_gib": size,
+        "volume_type": device.volume_type,
+        "delete_on_termination": device.delete_on_termination,
+    }
+
+
+# Changing
+
+
+def set_state(context: StoreContext, image_id: ImageId, state: ImageState) -> ImageRecord:
+    """Disable or enable an image; one that is in that state already stays as it is.
+
+    Raises:
+        NotFoundError: It is not registered.
+    """
+    with context.catalog.read() as reader:
+        known = get_image(reader, image_id)
+    if known.state == state:
+        return known
+
+    def change(commit: JournaledCommit) -> ImageRecord:
+        record = replace(get_image(commit.writer, image_id), state=state.value)
+        commit.journal("image", {"image": _facts(record)})
+        _put(commit.writer, record)
+        image_changed(context, commit.writer, record, record.state)
+        return record
+
+    return commit_journaled(context, change)
+
+
+def set_deprecation(
+    context: StoreContext, image_id: ImageId, deprecation_us: int | None
+) -> ImageRecord:
+    """Have an image deprecated from a time on, in whole minutes; None cancels that.
+
+    Raises:
+        NotFoundError: It is not registered.
+        InvalidInputError: The time is past, or more than ten years away.
+    """
+    if deprecation_us is not None:
+        now = context.clock.now_us()
+        deprecation_us = -(-deprecation_us // _MINUTE_US) * _MINUTE_US
+        if deprecation_us < now:
+            raise refusals.deprecation_time("The deprecation time must not be in the past.")
+        if deprecation_us > now + DEPRECATION_YEARS_MAX * _YEAR_US:
+            raise refusals.deprecation_time(
+                f"The deprecation time must be within {DEPRECATION_YEARS_MAX} years."
+            )
+    with context.catalog.read() as reader:
+        get_image(reader, image_id)
+
+    def change(commit: JournaledCommit) -> ImageRecord:
+        known = get_image(commit.writer, image_id)
+        record = replace(known, deprecation_us=deprecation_us)
+        commit.journal("image", {"image": _facts(record)})
+        _put(commit.writer, record)
+        return record
+
+    return commit_journaled(context, change)
+
+
+def deregister_image(context: StoreContext, image_id: ImageId) -> ImageRecord:
+    """Forget an image; its snapshots stay, and may be deleted from now on. Return what it was.
+
+    Raises:
+        NotFoundError: It is not registered.
+    """
+    with context.catalog.read() as reader:
+        get_image(reader, image_id)
+
+    def change(commit: JournaledCommit) -> ImageRecord:
+        record = get_image(commit.writer, image_id)
+        commit.journal("deregister", {"image_id": image_id})
+        commit.writer.delete(Table.IMAGES, image_id.encode())
+        for snapshot_id in record.snapshot_ids:
+            commit.writer.delete(Table.IMAGE_SNAPSHOTS, link_key(snapshot_id, image_id))
+        image_changed(context, commit.writer, record, "deregistered")
+        return record
+
+    return commit_journaled(context, change)
+
+
+def _put(writer: CatalogWriter, record: ImageRecord) -> None:
+    writer.put(Table.IMAGES, record.image_id.encode(), encode_image(record))
+
+
+def _facts(record: ImageRecord) -> dict[str, object]:
+    """Return what the journal says about an image; its number is that of its first entry."""
+    return asdict(record)

@@ -1,0 +1,63 @@
+"""How many snapshots may be pending, and how soon after one another (semantics section 1.3)."""
+
+from collections.abc import Sequence
+
+from ebsim import refusals
+from ebsim.config import Quotas
+from ebsim.core.quotas import load_quotas
+from ebsim.core.snapshots import get_snapshot
+from ebsim.core.volume_types import VOLUME_TYPES
+from ebsim.format.catalog_values import Table
+from ebsim.format.records import VolumeRecord
+from ebsim.ids import SnapshotId, VolumeId
+from ebsim.results import SnapshotState
+from ebsim.storage.catalog import CatalogReader
+
+US_PER_S = 1_000_000
+
+
+def check_snapshot_limits(
+    reader: CatalogReader, volumes: Sequence[VolumeRecord], now_us: int
+) -> None:
+    """Check that a snapshot of each of these volumes may begin now.
+
+    Args:
+        reader: The transaction in which they begin.
+        volumes: The volumes of one request: a single one, or the members of a set.
+        now_us: The time.
+
+    Raises:
+        LimitExceededError: ConcurrentSnapshotLimitExceeded,
+            SnapshotCreationPerVolumeRateExceeded, PendingSnapshotLimitExceeded or
+            SnapshotLimitExceeded.
+    """
+    quotas = load_quotas(reader)
+    for volume in volumes:
+        _check_volume(reader, volume, quotas, now_us)
+    pending = reader.count(Table.PENDING_SNAPSHOTS) + len(volumes)
+    if quotas.pending_per_account is not None and pending > quotas.pending_per_account:
+        raise refusals.pending_snapshot_limit(quotas.pending_per_account)
+    if reader.count(Table.SNAPSHOTS) + len(volumes) > quotas.snapshots_per_region:
+        raise refusals.snapshot_limit(quotas.snapshots_per_region)
+
+
+def unfinished_snapshots(reader: CatalogReader, volume_id: VolumeId) -> list[SnapshotId]:
+    """Return the pending and failed snapshots of a volume, oldest first: what fills its slots."""
+    entries = reader.items(Table.VOLUME_UNFINISHED, prefix=volume_id.encode())
+    return [SnapshotId(value.decode()) for _, value in entries]
+
+
+def _check_volume(reader: CatalogReader, volume: VolumeRecord, quotas: Quotas, now_us: int) -> None:
+    kind = VOLUME_TYPES[volume.volume_type]
+    limit = quotas.pending_per_hdd_volume if kind.has_single_limit else quotas.pending_per_volume
+    unfinished = unfinished_snapshots(reader, volume.volume_id)
+    if len(unfinished) >= limit:
+        raise refusals.concurrent_snapshot_limit()
+    if not quotas.snapshot_spacing_s:
+        return
+    for snapshot_id in unfinished:
+        record = get_snapshot(reader, snapshot_id)
+        age_us = now_us - record.start_us
+        soon = 0 <= age_us < quotas.snapshot_spacing_s * US_PER_S
+        if soon and record.state == SnapshotState.PENDING:
+            raise refusals.snapshot_rate(volume.volume_id, quotas.snapshot_spacing_s)

@@ -1,0 +1,92 @@
+"""Pages of a long answer, and the tokens that ask for the next one (semantics section 1.6).
+
+A token says how far the last page came and proves that it belongs to this store and this query: it
+is keyed with a secret of the store. So one that was made up, or kept from another query, is refused
+instead of giving a page that leaves records out.
+"""
+
+import hashlib
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from ebsim import refusals
+
+PAGE_MIN = 5
+PAGE_MAX = 1000
+VOLUME_PAGE_MAX = 500
+_PROOF_SIZE = 16
+_POSITION_SIZE = 8
+
+Record = TypeVar("Record")
+
+
+def page_size(max_results: int | None, largest: int = PAGE_MAX) -> int | None:
+    """Return how many records a page has at most, None for all.
+
+    Raises:
+        InvalidInputError: Fewer than 5 are asked for; more than the largest are cut.
+    """
+    if max_results is None:
+        return None
+    if max_results < PAGE_MIN:
+        raise refusals.page_size(max_results, PAGE_MIN, largest)
+    return min(max_results, largest)
+
+
+class Pager:
+    """Cuts the answers to one query into pages.
+
+    Args:
+        key: The store's secret.
+        query: What the query asks for, as JSON could hold it, without its token and page size.
+    """
+
+    def __init__(self, key: bytes, query: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
+        text = json.dumps(query, sort_keys=True, ensure_ascii=True)
+        self._key = hashlib.blake2b(
+            text.encode("ascii"), key=key[:64], person=b"ebsim page"
+        ).digest()
+
+    def page(
+        self,
+        records: Sequence[Record],
+        position: Callable[[Record], int],
+        size: int | None,
+        token: str | None,
+    ) -> tuple[list[Record], str | None]:
+        """Return a page, and the token of the next one or None.
+
+        Args:
+            records: All that the query finds, in the order of `position`.
+            position: A number of a record that no other has and that never changes.
+            size: At most this many; None: all.
+            token: What the page before answered with; None or empty for the first page.
+
+        Raises:
+            InvalidInputError: The token is none, or another query's.
+        """
+        after = self._open(token) if token else -1
+        rest = [record for record in records if position(record) > after]
+        if size is None or len(rest) <= size:
+            return rest, None
+        return rest[:size], self._seal(position(rest[size - 1]))
+
+    def _seal(self, position: int) -> str:
+        data = position.to_bytes(_POSITION_SIZE, "big")
+        return urlsafe_b64encode(data + self._proof(data)).decode("ascii")
+
+    def _open(self, token: str) -> int:
+        try:
+            sealed = urlsafe_b64decode(token.encode("ascii"))
+        except (Base64Error, ValueError):
+            raise refusals.bad_token() from None
+        data, proof = sealed[:_POSITION_SIZE], sealed[_POSITION_SIZE:]
+        if proof != self._proof(data):
+            raise refusals.bad_token()
+        return int.from_bytes(data, "big")
+
+    def _proof(self, data: bytes) -> bytes:
+        return hashlib.blake2b(data, key=self._key, digest_size=_PROOF_SIZE).digest()

@@ -1,0 +1,115 @@
+"""Finding snapshots as EC2's DescribeSnapshots does (semantics section 1.6)."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from ebsim import refusals
+from ebsim.core.context import StoreContext
+from ebsim.core.filters import Filtering, flag, moment
+from ebsim.core.paging import Pager, page_size
+from ebsim.core.snapshots import get_snapshot, list_snapshots
+from ebsim.format.records import OWNER_DEFAULT, SnapshotRecord
+from ebsim.ids import parse_snapshot_id
+from ebsim.requests import Filter, SnapshotQuery
+from ebsim.results import Snapshot, SnapshotPage, SnapshotState
+from ebsim.storage.catalog import CatalogReader
+from ebsim.units import size_gib
+
+_ACCOUNT = re.compile(r"\d{12}\Z", re.ASCII)
+_ALIASES = ("self", "amazon")
+
+FILTERS = Filtering[SnapshotRecord](
+    {
+        "description": lambda record: [record.description],
+        "encrypted": lambda _record: flag(value=False),
+        "owner-alias": lambda _record: [],  # only Amazon's own snapshots have one
+        "owner-id": lambda record: [record.owner],
+        "progress": lambda record: [f"{record.to_result().progress_percent}%"],
+        "snapshot-id": lambda record: [record.snapshot_id],
+        "start-time": lambda record: moment(record.start_us),
+        "status": lambda record: [record.state],
+        "storage-tier": lambda record: [record.tier],
+        "transfer-type": lambda _record: [],  # only copies have one
+        "volume-id": lambda record: [record.volume_id],
+        "volume-size": lambda record: [str(size_gib(record.size_bytes))],
+    },
+    lambda record: record.tags,
+)
+"""What DescribeSnapshots can filter by."""
+
+
+def find_snapshots(
+    reader: CatalogReader, query: SnapshotQuery, account: str = OWNER_DEFAULT
+) -> list[SnapshotRecord]:
+    """Return the snapshots that a query asks for, of all pages, in the order of `list_snapshots`.
+
+    Raises:
+        InvalidInputError: An id, owner, state or filter is none.
+        NotFoundError: A snapshot that the query names does not exist.
+        LimitExceededError: The filters have too many values.
+    """
+    passes = FILTERS.predicate(_all_filters(query))
+    owned = _ownership(query.owner_ids, account)
+    if query.snapshot_ids:
+        wanted = {parse_snapshot_id(text) for text in query.snapshot_ids}
+        records = [get_snapshot(reader, snapshot_id) for snapshot_id in wanted]
+        records.sort(key=lambda record: record.node or record.begun)
+    else:
+        records = list_snapshots(reader)
+    return [record for record in records if owned(record) and passes(record)]
+
+
+def list_all(context: StoreContext, query: SnapshotQuery) -> list[Snapshot]:
+    """Return all snapshots that a query asks for, in the order of completion.
+
+    Raises:
+        InvalidInputError: As `find_snapshots`; or the query asks for a page.
+        NotFoundError, LimitExceededError: As `find_snapshots`.
+    """
+    if query.max_results is not None or query.next_token:
+        raise refusals.invalid_combination("Pages are had from describe_snapshots.")
+    with context.catalog.read() as reader:
+        return [record.to_result() for record in find_snapshots(reader, query)]
+
+
+def describe_snapshots(context: StoreContext, query: SnapshotQuery) -> SnapshotPage:
+    """Return a page of snapshots, in the order in which they were begun.
+
+    Raises:
+        InvalidInputError: As `find_snapshots`; or a page size together with ids, a page that is too
+            small, a token that is none or another query's.
+        NotFoundError, LimitExceededError: As `find_snapshots`.
+    """
+    if query.snapshot_ids and query.max_results is not None:
+        raise refusals.invalid_combination(
+            "The parameter snapshotIdSet cannot be used with the parameter maxResults"
+        )
+    size = page_size(query.max_results)
+    with context.catalog.read() as reader:
+        found = sorted(find_snapshots(reader, query), key=lambda record: record.begun)
+    facts = [
+        "snapshots",
+        sorted(query.snapshot_ids),
+        sorted(query.owner_ids),
+        sorted(query.states),
+        [[each.name, sorted(each.values)] for each in query.filters],
+    ]
+    pager = Pager(context.hash_key, facts)
+    page, token = pager.page(found, lambda record: record.begun, size, query.next_token)
+    return SnapshotPage(snapshots=tuple(each.to_result() for each in page), next_token=token)
+
+
+def _all_filters(query: SnapshotQuery) -> list[Filter]:
+    known = [state.value for state in SnapshotState]
+    for state in query.states:
+        if state not in known:
+            raise refusals.invalid_value(state, "status", f"Expected one of: {', '.join(known)}")
+    return [*query.filters, *([Filter("status", query.states)] if query.states else [])]
+
+
+def _ownership(owner_ids: Sequence[str], account: str) -> Callable[[SnapshotRecord], bool]:
+    for owner in owner_ids:
+        if owner not in _ALIASES and not _ACCOUNT.match(owner):
+            raise refusals.user_id_malformed(owner)
+    owners = {account if owner == "self" else owner for owner in owner_ids}
+    return lambda record: not owners or record.owner in owners

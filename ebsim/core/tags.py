@@ -1,0 +1,231 @@
+"""Tags on snapshots, volumes and images (semantics section 1.5).
+
+All resources of one request are changed in one transaction, or none is. Tags whose key begins with
+`aws:` belong to the system: users can neither set nor remove them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ebsim import refusals
+from ebsim.core.changes import JournaledCommit, commit_journaled
+from ebsim.core.context import StoreContext
+from ebsim.core.filters import Filtering
+from ebsim.core.snapshots import get_snapshot, list_snapshots, put_snapshot
+from ebsim.core.tag_rules import check_tag, check_tag_count, is_reserved
+from ebsim.core.volume_records import get_managed, managed_volumes, put_managed
+from ebsim.format.catalog_values import Table
+from ebsim.format.records import decode_json, encode_json
+from ebsim.ids import parse_image_id, parse_snapshot_id, parse_volume_id
+from ebsim.requests import TagQuery
+from ebsim.results import ResourceType, Tag
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+RESOURCES_MAX = 1000
+"""Resources of one request."""
+
+Tags = Mapping[str, str]
+
+FILTERS = Filtering[Tag](
+    {
+        "key": lambda tag: [tag.key],
+        "resource-id": lambda tag: [tag.resource_id],
+        "resource-type": lambda tag: [tag.resource_type.value],
+        "value": lambda tag: [tag.value],
+    },
+    lambda tag: {tag.key: tag.value},
+)
+"""What DescribeTags can filter by."""
+
+
+def create_tags(context: StoreContext, resource_ids: Sequence[str], tags: Tags) -> None:
+    """Put tags on each of these resources; a key that a resource has already gets the new value.
+
+    Raises:
+        InvalidInputError: No resource or tag is named, an id or a tag is malformed, or a resource
+            would have more than 50 tags.
+        NotFoundError: A resource does not exist.
+    """
+    _check_resources(resource_ids)
+    if not tags:
+        raise refusals.missing_parameter("Tag")
+    for key, value in tags.items():
+        check_tag(key, value)
+
+    def merged(present: Tags) -> Tags:
+        result = {**present, **tags}
+        check_tag_count(result)
+        return result
+
+    _change(context, resource_ids, merged, {"operation": "create", "tags": dict(tags)})
+
+
+def delete_tags(
+    context: StoreContext, resource_ids: Sequence[str], tags: Mapping[str, str | None] | None
+) -> None:
+    """Remove tags from each of these resources; one that is not there is no error.
+
+    Args:
+        context: The store.
+        resource_ids: Snapshots, volumes and images.
+        tags: A key with None goes whatever its value is; one with a text, also an empty one, goes
+            only if that is its value. None instead of all: every tag that is the user's.
+
+    Raises:
+        InvalidInputError: No resource or tag is named, an id is malformed, or a key is reserved.
+        NotFoundError: A resource does not exist.
+    """
+    _check_resources(resource_ids)
+    if tags is not None:
+        if not tags:
+            raise refusals.missing_parameter("Tag")
+        for key, value in tags.items():
+            check_tag(key, value or "")
+
+    def goes(key: str, value: str) -> bool:
+        if tags is None:
+            return not is_reserved(key)
+        return key in tags and tags[key] in (None, value)
+
+    def remaining(present: Tags) -> Tags:
+        return {key: value for key, value in present.items() if not goes(key, value)}
+
+    told = None if tags is None else dict(tags)
+    _change(context, resource_ids, remaining, {"operation": "delete", "tags": told})
+
+
+def list_tags(reader: CatalogReader, query: TagQuery) -> list[Tag]:
+    """Return tags of all resources: of snapshots, then volumes, then images, oldest first.
+
+    Raises:
+        InvalidInputError: An id is of no resource that has tags, or a filter is none.
+        NotFoundError: A resource that the query names does not exist.
+        LimitExceededError: The filters have too many values.
+    """
+    passes = FILTERS.predicate(query.filters)
+    for resource_id in query.resource_ids:
+        _kind_of(resource_id).get(reader, resource_id)
+    wanted = set(query.resource_ids)
+    return [
+        tag
+        for kind in _KINDS.values()
+        for resource_id, tags in kind.all(reader)
+        if not wanted or resource_id in wanted
+        for tag in _as_results(kind.type, resource_id, tags)
+        if passes(tag)
+    ]
+
+
+def _as_results(kind: ResourceType, resource_id: str, tags: Tags) -> list[Tag]:
+    return [
+        Tag(resource_id=resource_id, resource_type=kind, key=key, value=value)
+        for key, value in sorted(tags.items())
+    ]
+
+
+def _check_resources(resource_ids: Sequence[str]) -> None:
+    if not resource_ids:
+        raise refusals.missing_parameter("resourceIdSet")
+    if len(resource_ids) > RESOURCES_MAX:
+        raise refusals.invalid_value(
+            f"{len(resource_ids)} ids", "resourceIdSet", f"Expected at most {RESOURCES_MAX}"
+        )
+
+
+def _change(
+    context: StoreContext,
+    resource_ids: Sequence[str],
+    change: Callable[[Tags], Tags],
+    facts: dict[str, Any],
+) -> None:
+    kinds = {each: _kind_of(each) for each in resource_ids}
+
+    def apply(commit: JournaledCommit) -> None:
+        writer = commit.writer
+        present = {each: kind.get(writer, each) for each, kind in kinds.items()}
+        wanted = {each: change(tags) for each, tags in present.items()}
+        changed = [each for each in kinds if wanted[each] != present[each]]
+        for each in changed:
+            kinds[each].put(writer, each, wanted[each])
+        if changed:
+            commit.journal("tags", {**facts, "resource_ids": changed})
+
+    commit_journaled(context, apply)
+
+
+class _Snapshots:
+    type = ResourceType.SNAPSHOT
+
+    @staticmethod
+    def get(reader: CatalogReader, resource_id: str) -> Tags:
+        return get_snapshot(reader, parse_snapshot_id(resource_id)).tags
+
+    @staticmethod
+    def put(writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
+        record = get_snapshot(writer, parse_snapshot_id(resource_id))
+        put_snapshot(writer, replace(record, tags=dict(tags)))
+
+    @staticmethod
+    def all(reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
+        return ((record.snapshot_id, record.tags) for record in list_snapshots(reader))
+
+
+class _Volumes:
+    type = ResourceType.VOLUME
+
+    @staticmethod
+    def get(reader: CatalogReader, resource_id: str) -> Tags:
+        return get_managed(reader, parse_volume_id(resource_id)).tags
+
+    @staticmethod
+    def put(writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
+        record = get_managed(writer, parse_volume_id(resource_id))
+        put_managed(writer, replace(record, tags=dict(tags)))
+
+    @staticmethod
+    def all(reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
+        return ((record.volume_id, record.tags) for record in managed_volumes(reader))
+
+
+class _Images:
+    """An image's record is JSON under its id; its member `tags` is all that matters here."""
+
+    type = ResourceType.IMAGE
+
+    @staticmethod
+    def get(reader: CatalogReader, resource_id: str) -> Tags:
+        return _tags_of_image(_get_image(reader, resource_id))
+
+    @staticmethod
+    def put(writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
+        record = {**_get_image(writer, resource_id), "tags": dict(tags)}
+        writer.put(Table.IMAGES, resource_id.encode(), encode_json(record))
+
+    @staticmethod
+    def all(reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
+        for key, value in reader.items(Table.IMAGES):
+            yield key.decode("ascii"), _tags_of_image(decode_json(value))
+
+
+def _get_image(reader: CatalogReader, resource_id: str) -> dict[str, Any]:
+    value = reader.get(Table.IMAGES, parse_image_id(resource_id).encode())
+    if value is None:
+        raise refusals.image_not_found(resource_id)
+    return decode_json(value)
+
+
+def _tags_of_image(record: dict[str, Any]) -> Tags:
+    tags: Tags = record.get("tags", {})
+    return tags
+
+
+_Kind = type[_Snapshots] | type[_Volumes] | type[_Images]
+_KINDS: dict[str, _Kind] = {"snap-": _Snapshots, "vol-": _Volumes, "ami-": _Images}
+
+
+def _kind_of(resource_id: str) -> _Kind:
+    for prefix, kind in _KINDS.items():
+        if resource_id.startswith(prefix):
+            return kind
+    raise refusals.not_taggable(resource_id)

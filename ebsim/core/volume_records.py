@@ -1,0 +1,364 @@
+"""The records of managed volumes: making, finding, querying and modifying them.
+
+What a volume holds is the business of `ebsim.volumes`; here is what it says about itself. A scanned
+source has a volume record too; the operations on volumes do not see it.
+
+A modification takes `Quotas.modification_s` seconds of the store's clock: in the first hundredth it
+is `modifying`, then `optimizing`, then `completed`. With 0, as it is by default, it is completed at
+once. Nothing runs in the background: the state is computed from the clock when it is asked for. The
+record says from the call on what the volume will be.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+
+from ebsim import refusals
+from ebsim.core.context import StoreContext
+from ebsim.core.counters import take
+from ebsim.core.filters import Filtering, flag, moment
+from ebsim.core.paging import VOLUME_PAGE_MAX, Pager, page_size
+from ebsim.core.quotas import load_quotas
+from ebsim.core.snapshots import get_completed
+from ebsim.core.tag_rules import check_tags
+from ebsim.core.volume_types import validate_modification, validate_new
+from ebsim.format.catalog_values import Counter, Table
+from ebsim.format.records import (
+    REGION_DEFAULT,
+    SnapshotRecord,
+    VolumeRecord,
+    decode_volume,
+    encode_volume,
+)
+from ebsim.ids import VolumeId, new_volume_id, parse_snapshot_id, parse_volume_id
+from ebsim.requests import Filter, VolumeModificationRequest, VolumeQuery, VolumeRequest
+from ebsim.results import (
+    ModificationState,
+    Volume,
+    VolumeModification,
+    VolumePage,
+    VolumeShape,
+    VolumeState,
+)
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.units import GIB, size_gib
+
+ZONES = tuple(f"{REGION_DEFAULT}{letter}" for letter in "abcdef")
+"""The Availability Zones of the Region."""
+
+DAY_US = 24 * 3600 * 1_000_000
+MODIFYING_SHARE = 0.01
+"""How much of a modification's time it is `modifying`; the rest it is `optimizing`."""
+
+_ATTACHMENT_FILTERS = ("attach-time", "delete-on-termination", "device", "instance-id", "status")
+
+FILTERS = Filtering[VolumeRecord](
+    {
+        **{f"attachment.{name}": lambda _record: [] for name in _ATTACHMENT_FILTERS},
+        "availability-zone": lambda record: [record.zone],
+        "create-time": lambda record: moment(record.created_us),
+        "encrypted": lambda _record: flag(value=False),
+        "fast-restored": lambda _record: flag(value=False),
+        "multi-attach-enabled": lambda _record: flag(value=False),
+        "size": lambda record: [str(size_gib(record.size_bytes))],
+        "snapshot-id": lambda record: [record.origin_id or ""],
+        "status": lambda record: [record.state],
+        "volume-id": lambda record: [record.volume_id],
+        "volume-type": lambda record: [record.volume_type],
+    },
+    lambda record: record.tags,
+)
+"""What DescribeVolumes can filter by."""
+
+
+def origin_of(reader: CatalogReader, request: VolumeRequest) -> SnapshotRecord | None:
+    """Return the snapshot that a new volume is made from, or None.
+
+    Raises:
+        InvalidInputError: The id is malformed.
+        NotFoundError: There is no such snapshot.
+        ConflictError: It is not completed.
+    """
+    if not request.snapshot_id:
+        return None
+    return get_completed(reader, parse_snapshot_id(request.snapshot_id))
+
+
+def new_volume_record(
+    context: StoreContext,
+    writer: CatalogWriter,
+    request: VolumeRequest,
+    origin: SnapshotRecord | None,
+) -> VolumeRecord:
+    """Return the record of a new volume, which the caller keeps with `put_managed`.
+
+    Args:
+        context: The store.
+        writer: The transaction: the volume's number is taken in it.
+        request: What is asked for.
+        origin: The snapshot it is made from.
+
+    Raises:
+        InvalidInputError, NotFoundError, LimitExceededError: EC2 would refuse it.
+    """
+    if origin is None:
+        shape = validate_new(request)
+    else:
+        shape = validate_new(request, origin.snapshot_id, size_gib(origin.size_bytes))
+    if request.zone not in ZONES:
+        raise refusals.zone_not_found(request.zone)
+    check_tags(request.tags)
+    _check_quotas(writer, request, shape)
+    return VolumeRecord(
+        volume_id=new_volume_id(context.entropy),
+        number=take(writer, Counter.VOLUME),
+        managed=True,
+        source="",
+        size_bytes=shape.size_gib * GIB,
+        created_us=context.clock.now_us(),
+        zone=request.zone,
+        state=VolumeState.AVAILABLE,
+        volume_type=shape.volume_type,
+        iops=shape.iops,
+        throughput=shape.throughput,
+        tags=dict(request.tags),
+        origin_id=None if origin is None else origin.snapshot_id,
+        initialization_rate=request.initialization_rate or 0,
+    )
+
+
+def _check_quotas(reader: CatalogReader, request: VolumeRequest, shape: VolumeShape) -> None:
+    quotas = load_quotas(reader)
+    check_storage(reader, shape, shape.size_gib)
+    if request.initialization_rate is not None:
+        rates = [each.initialization_rate for each in managed_volumes(reader) if each.origin_hold]
+        if sum(rates) + request.initialization_rate > quotas.initialization_mib_s:
+            raise refusals.initialization_rate_limit(quotas.initialization_mib_s)
+
+
+def check_storage(reader: CatalogReader, shape: VolumeShape, added_gib: int) -> None:
+    """Check the quota of a volume type before `added_gib` more of it are taken.
+
+    Raises:
+        LimitExceededError: VolumeLimitExceeded.
+    """
+    limit = load_quotas(reader).storage_gib_per_type
+    if limit is None:
+        return
+    taken = sum(
+        size_gib(each.size_bytes)
+        for each in managed_volumes(reader)
+        if each.volume_type == shape.volume_type
+    )
+    if taken + added_gib > limit:
+        raise refusals.volume_limit(shape.volume_type, limit)
+
+
+def get_managed(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
+    """Return a managed volume's record.
+
+    Raises:
+        NotFoundError: There is none: no such volume, or it is a scanned source's.
+    """
+    value = reader.get(Table.VOLUMES, volume_id.encode())
+    record = None if value is None else decode_volume(value)
+    if record is None or not record.managed:
+        raise refusals.volume_not_found(volume_id)
+    return record
+
+
+def put_managed(writer: CatalogWriter, record: VolumeRecord) -> None:
+    """Keep a managed volume's record."""
+    assert record.managed, "a scanned source is also kept by its name"
+    writer.put(Table.VOLUMES, record.volume_id.encode(), encode_volume(record))
+
+
+def managed_volumes(reader: CatalogReader) -> list[VolumeRecord]:
+    """Return all managed volumes, oldest first."""
+    records = [decode_volume(value) for _, value in reader.items(Table.VOLUMES)]
+    return sorted((each for each in records if each.managed), key=lambda record: record.number)
+
+
+def list_volumes(reader: CatalogReader, query: VolumeQuery | None = None) -> list[VolumeRecord]:
+    """Return the volumes that a query asks for, of all pages, oldest first.
+
+    Raises:
+        InvalidInputError: An id, state or filter is none.
+        NotFoundError: A volume that the query names does not exist.
+        LimitExceededError: The filters have too many values.
+    """
+    query = query or VolumeQuery()
+    passes = FILTERS.predicate(_all_filters(query))
+    if query.volume_ids:
+        wanted = {parse_volume_id(text) for text in query.volume_ids}
+        found = [get_managed(reader, volume_id) for volume_id in wanted]
+        found.sort(key=lambda record: record.number)
+    else:
+        found = managed_volumes(reader)
+    return [record for record in found if passes(record)]
+
+
+def describe_volumes(
+    context: StoreContext,
+    query: VolumeQuery,
+    show: Callable[[VolumeRecord], Volume] | None = None,
+) -> VolumePage:
+    """Return a page of volumes, oldest first.
+
+    Args:
+        context: The store.
+        query: Which volumes, and how many on a page.
+        show: From a record to what the user sees; None: `to_volume`.
+
+    Raises:
+        InvalidInputError: As `list_volumes`; or a page size together with ids, a page that is too
+            small, a token that is none or another query's.
+        NotFoundError, LimitExceededError: As `list_volumes`.
+    """
+    if query.volume_ids and query.max_results is not None:
+        raise refusals.invalid_combination(
+            "The parameter volumeIdSet cannot be used with the parameter maxResults"
+        )
+    size = page_size(query.max_results, VOLUME_PAGE_MAX)
+    with context.catalog.read() as reader:
+        found = list_volumes(reader, query)
+    facts = [
+        "volumes",
+        sorted(query.volume_ids),
+        sorted(query.states),
+        [[each.name, sorted(each.values)] for each in query.filters],
+    ]
+    pager = Pager(context.hash_key, facts)
+    page, token = pager.page(found, lambda record: record.number, size, query.next_token)
+    return VolumePage(volumes=tuple(map(show or to_volume, page)), next_token=token)
+
+
+def _all_filters(query: VolumeQuery) -> list[Filter]:
+    known = [state.value for state in VolumeState]
+    for state in query.states:
+        if state not in known:
+            raise refusals.invalid_value(state, "status", f"Expected one of: {', '.join(known)}")
+    return [*query.filters, *([Filter("status", query.states)] if query.states else [])]
+
+
+def to_volume(record: VolumeRecord, initialization_percent: int | None = None) -> Volume:
+    """Return a volume as a user sees it.
+
+    Args:
+        record: Its record.
+        initialization_percent: How much of its snapshot is loaded; None: 100 unless the record
+            still holds the snapshot, else 0.
+    """
+    if initialization_percent is None:
+        initialization_percent = 0 if record.origin_hold else 100
+    return Volume(
+        volume_id=record.volume_id,
+        size_bytes=record.size_bytes,
+        state=VolumeState(record.state),
+        volume_type=record.volume_type,
+        iops=record.iops,
+        throughput=record.throughput,
+        zone=record.zone,
+        snapshot_id=record.origin_id or "",
+        create_time_us=record.created_us,
+        tags=dict(record.tags),
+        initialization_percent=initialization_percent,
+        initialization_rate=record.initialization_rate,
+    )
+
+
+def shape_of(record: VolumeRecord) -> VolumeShape:
+    """Return what can be modified about a volume, as it is."""
+    return VolumeShape(
+        size_gib=size_gib(record.size_bytes),
+        volume_type=record.volume_type,
+        iops=record.iops,
+        throughput=record.throughput,
+    )
+
+
+def modify_volume(
+    context: StoreContext, writer: CatalogWriter, volume_id: str, request: VolumeModificationRequest
+) -> tuple[VolumeRecord, VolumeModification]:
+    """Modify a volume's record; the caller makes the live data larger before it commits.
+
+    Returns:
+        The record that was kept, and the modification as it is now.
+
+    Raises:
+        InvalidInputError: EC2 would refuse the request.
+        NotFoundError: There is no such volume.
+        ConflictError: It is in a wrong state, or an earlier modification is running.
+        LimitExceededError: There were too many modifications within 24 hours, or too much storage.
+    """
+    record = get_managed(writer, parse_volume_id(volume_id))
+    quotas, now_us = load_quotas(writer), context.clock.now_us()
+    allowed = (VolumeState.AVAILABLE, VolumeState.IN_USE)
+    if record.state not in allowed:
+        raise refusals.volume_state(record.volume_id, record.state, allowed)
+    last = modification_of(record, now_us)
+    if last is not None and last.state is not ModificationState.COMPLETED:
+        raise refusals.modification_running(record.volume_id, last.state)
+    original = shape_of(record)
+    target = validate_modification(original, request)
+    recent = [time_us for time_us in record.modifications if time_us > now_us - DAY_US]
+    if len(recent) >= quotas.modifications_per_day:
+        raise refusals.modification_rate(record.volume_id, quotas.modifications_per_day)
+    same = target.volume_type == original.volume_type
+    check_storage(writer, target, target.size_gib - (original.size_gib if same else 0))
+    modified = replace(
+        record,
+        size_bytes=target.size_gib * GIB,
+        volume_type=target.volume_type,
+        iops=target.iops,
+        throughput=target.throughput,
+        modifications=[*recent, now_us],
+        modification={
+            "original": asdict(original),
+            "target": asdict(target),
+            "start_us": now_us,
+            "duration_us": round(quotas.modification_s * 1_000_000),
+        },
+    )
+    put_managed(writer, modified)
+    modification = modification_of(modified, now_us)
+    assert modification is not None, "it was begun just now"
+    return modified, modification
+
+
+def list_modifications(
+    reader: CatalogReader, volume_ids: Sequence[str], now_us: int
+) -> list[VolumeModification]:
+    """Return the last modification of each of these volumes, or of all; some have none.
+
+    Raises:
+        InvalidInputError: An id is malformed.
+        NotFoundError: There is no such volume.
+    """
+    records = list_volumes(reader, VolumeQuery(volume_ids=volume_ids))
+    found = (modification_of(record, now_us) for record in records)
+    return [each for each in found if each is not None]
+
+
+def modification_of(record: VolumeRecord, now_us: int) -> VolumeModification | None:
+    """Return a volume's last modification as it is at a time, or None."""
+    kept = record.modification
+    if kept is None:
+        return None
+    start_us, duration_us = int(kept["start_us"]), int(kept["duration_us"])
+    elapsed_us = max(0, now_us - start_us)
+    done = elapsed_us >= duration_us
+    if done:
+        state = ModificationState.COMPLETED
+    elif elapsed_us < duration_us * MODIFYING_SHARE:
+        state = ModificationState.MODIFYING
+    else:
+        state = ModificationState.OPTIMIZING
+    return VolumeModification(
+        volume_id=record.volume_id,
+        state=state,
+        original=VolumeShape(**kept["original"]),
+        target=VolumeShape(**kept["target"]),
+        progress_percent=100 if done else 100 * elapsed_us // duration_us,
+        start_time_us=start_us,
+        end_time_us=start_us + duration_us if done else None,
+    )

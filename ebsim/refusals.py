@@ -1,0 +1,387 @@
+"""The table of refusals: for each thing that EC2 refuses, the class, EC2's code, and its wording.
+
+Each function returns an exception, for the caller to raise; nothing else in ebsim chooses a code of
+EC2's or words its message. The functions are in the order of the resources they are about.
+
+What EC2 answers is known for most: from its documentation, or from messages that others have seen.
+Where it is not known the function says *assumed*; a choice made here can be changed here.
+"""
+
+from collections.abc import Collection
+
+from ebsim.errors import (
+    ConflictError,
+    ErrorCode,
+    InvalidInputError,
+    LimitExceededError,
+    NotFoundError,
+)
+
+# parameters
+
+
+def missing_parameter(name: str) -> InvalidInputError:
+    """Return the refusal of a request that lacks something: a parameter, or one of several."""
+    return InvalidInputError(
+        f"The request must contain the parameter {name}", ErrorCode.MISSING_PARAMETER
+    )
+
+
+def invalid_value(value: object, parameter: str, expected: str) -> InvalidInputError:
+    """Return the refusal of a value; `expected` is a sentence without its end."""
+    return InvalidInputError(
+        f"Value ({value}) for parameter {parameter} is invalid. {expected}.",
+        ErrorCode.INVALID_PARAMETER_VALUE,
+    )
+
+
+def invalid_combination(message: str) -> InvalidInputError:
+    """Return the refusal of parameters that contradict each other."""
+    return InvalidInputError(message, ErrorCode.INVALID_PARAMETER_COMBINATION)
+
+
+def unsupported(message: str) -> InvalidInputError:
+    """Return the refusal of what EBS has and ebsim does not have (the code is assumed)."""
+    return InvalidInputError(message, ErrorCode.UNSUPPORTED_OPERATION)
+
+
+# snapshots
+
+
+def snapshot_not_found(snapshot_id: str) -> NotFoundError:
+    """Return the refusal of a snapshot that does not exist."""
+    return NotFoundError(
+        f"The snapshot '{snapshot_id}' does not exist.", ErrorCode.INVALID_SNAPSHOT_NOT_FOUND
+    )
+
+
+def snapshot_in_use(snapshot_id: str, image_id: str) -> ConflictError:
+    """Return the refusal to delete a snapshot behind a registered image."""
+    return ConflictError(
+        f"The snapshot {snapshot_id} is currently in use by {image_id}",
+        ErrorCode.INVALID_SNAPSHOT_IN_USE,
+    )
+
+
+def snapshot_not_completed(snapshot_id: str, state: str) -> ConflictError:
+    """Return the refusal to use a snapshot that is pending or failed (the code is assumed)."""
+    return ConflictError(
+        f"The snapshot '{snapshot_id}' is in state '{state}', not 'completed'.",
+        ErrorCode.INCORRECT_STATE,
+    )
+
+
+def concurrent_snapshot_limit() -> LimitExceededError:
+    """Return the refusal of one more pending snapshot of a volume, in EC2's very words."""
+    return LimitExceededError(
+        "Maximum allowed in-progress snapshots for a single volume exceeded.",
+        ErrorCode.CONCURRENT_SNAPSHOT_LIMIT_EXCEEDED,
+    )
+
+
+def pending_snapshot_limit(limit: int) -> LimitExceededError:
+    """Return the refusal of one more pending snapshot of an account (the wording is assumed)."""
+    return LimitExceededError(
+        f"Maximum allowed in-progress snapshots for the account exceeded. (at most {limit})",
+        ErrorCode.PENDING_SNAPSHOT_LIMIT_EXCEEDED,
+    )
+
+
+def snapshot_rate(volume_id: str, spacing_s: float) -> LimitExceededError:
+    """Return the refusal of a snapshot that follows another of its volume too soon."""
+    return LimitExceededError(
+        "The maximum per volume CreateSnapshot request rate has been exceeded. Use an increasing "
+        f"or variable sleep interval between requests. (volume {volume_id}, one in {spacing_s:g} "
+        "seconds)",
+        ErrorCode.SNAPSHOT_CREATION_PER_VOLUME_RATE_EXCEEDED,
+    )
+
+
+def snapshot_limit(limit: int) -> LimitExceededError:
+    """Return the refusal of one more snapshot in a Region (the wording is assumed)."""
+    return LimitExceededError(
+        f"Maximum allowed snapshots for a Region exceeded. (at most {limit})",
+        ErrorCode.SNAPSHOT_LIMIT_EXCEEDED,
+    )
+
+
+# volumes
+
+
+def volume_not_found(volume_id: str) -> NotFoundError:
+    """Return the refusal of a volume that does not exist."""
+    return NotFoundError(
+        f"The volume '{volume_id}' does not exist.", ErrorCode.INVALID_VOLUME_NOT_FOUND
+    )
+
+
+def volume_in_use(volume_id: str, user: str) -> ConflictError:
+    """Return the refusal to delete or attach a volume that `user` has open or attached."""
+    return ConflictError(
+        f"Volume {volume_id} is currently attached to {user}", ErrorCode.VOLUME_IN_USE
+    )
+
+
+def volume_state(volume_id: str, state: str, allowed: Collection[str]) -> ConflictError:
+    """Return the refusal of an operation on a volume in the wrong state."""
+    wanted = " or ".join(f"'{name}'" for name in allowed)
+    return ConflictError(
+        f"The volume '{volume_id}' is in state '{state}', not {wanted}.", ErrorCode.INCORRECT_STATE
+    )
+
+
+def zone_not_found(zone: str) -> NotFoundError:
+    """Return the refusal of an Availability Zone that does not exist."""
+    return NotFoundError(f"The zone '{zone}' does not exist.", ErrorCode.INVALID_ZONE_NOT_FOUND)
+
+
+def unknown_volume_type(volume_type: str) -> InvalidInputError:
+    """Return the refusal of a volume type that does not exist (EC2 has two codes for it)."""
+    return InvalidInputError(
+        f"Unsupported volume type '{volume_type}' for volume creation.",
+        ErrorCode.UNKNOWN_VOLUME_TYPE,
+    )
+
+
+def size_out_of_range(size_gib: int, smallest: int, largest: int) -> InvalidInputError:
+    """Return the refusal of a size that the volume's type does not have."""
+    if size_gib < smallest:
+        return InvalidInputError(f"Volume of {size_gib}GiB is too small; minimum is {smallest}GiB.")
+    return InvalidInputError(f"Volume of {size_gib}GiB is too large; maximum is {largest}GiB.")
+
+
+def size_below_snapshot(size_gib: int, snapshot_id: str, expected_gib: int) -> InvalidInputError:
+    """Return the refusal of a volume that is smaller than its snapshot (the code is assumed)."""
+    return InvalidInputError(
+        f"Volume of size {size_gib}GB is smaller than snapshot '{snapshot_id}', expect size >= "
+        f"{expected_gib}GB"
+    )
+
+
+def size_below_volume(size_gib: int, present_gib: int) -> InvalidInputError:
+    """Return the refusal to shrink a volume (the code is assumed)."""
+    return InvalidInputError(
+        f"New size cannot be smaller than existing size ({size_gib} GiB, not {present_gib} GiB)"
+    )
+
+
+def performance_out_of_range(
+    name: str, value: int, smallest: int, largest: int
+) -> InvalidInputError:
+    """Return the refusal of IOPS or throughput outside what the volume's type has."""
+    if value < smallest:
+        return InvalidInputError(f"Volume {name} of {value} is too low; minimum is {smallest}.")
+    return InvalidInputError(f"Volume {name} of {value} is too high; maximum is {largest}.")
+
+
+def iops_ratio(iops: int, size_gib: int, ratio_max: int) -> InvalidInputError:
+    """Return the refusal of more IOPS than the volume's size allows."""
+    return InvalidInputError(
+        f"Iops to volume size ratio of {iops / size_gib:.6f} is too high; maximum is {ratio_max}."
+    )
+
+
+def throughput_ratio(throughput: int, iops: int, ratio_max: float) -> InvalidInputError:
+    """Return the refusal of more throughput than the volume's IOPS allow."""
+    return InvalidInputError(
+        f"Throughput (MiBps) to iops ratio of {throughput / iops:.6f} is too high; maximum is "
+        f"{ratio_max:.6f} MiBps per iops."
+    )
+
+
+def parameter_not_supported(parameter: str, volume_type: str) -> InvalidInputError:
+    """Return the refusal of IOPS or throughput for a type without (the code is assumed)."""
+    return InvalidInputError(
+        f"The parameter {parameter} is not supported for {volume_type} volumes.",
+        ErrorCode.INVALID_PARAMETER_COMBINATION,
+    )
+
+
+def parameter_required(parameter: str, volume_type: str) -> InvalidInputError:
+    """Return the refusal of a volume whose type needs IOPS and that has none."""
+    return InvalidInputError(
+        f"The parameter {parameter} must be specified for {volume_type} volumes.",
+        ErrorCode.MISSING_PARAMETER,
+    )
+
+
+def volume_limit(volume_type: str, limit_gib: int) -> LimitExceededError:
+    """Return the refusal of more storage than the quota of a volume type."""
+    return LimitExceededError(
+        f"You have exceeded your maximum {volume_type} storage limit of {limit_gib} GiB in this "
+        "region.",
+        ErrorCode.VOLUME_LIMIT_EXCEEDED,
+    )
+
+
+def initialization_rate_limit(limit: int) -> LimitExceededError:
+    """Return the refusal of initialization rates that are too much together (assumed)."""
+    return LimitExceededError(
+        f"The volume initialization rates in progress exceed {limit} MiB/s together.",
+        ErrorCode.RESOURCE_LIMIT_EXCEEDED,
+    )
+
+
+def modification_running(volume_id: str, state: str) -> ConflictError:
+    """Return the refusal to modify a volume while an earlier modification is not completed."""
+    return ConflictError(
+        f"The volume '{volume_id}' is currently being modified: the last modification is in state "
+        f"'{state}'.",
+        ErrorCode.INCORRECT_MODIFICATION_STATE,
+    )
+
+
+def modification_rate(volume_id: str, limit: int) -> LimitExceededError:
+    """Return the refusal of one more modification within 24 hours (the code is assumed)."""
+    return LimitExceededError(
+        f"You've reached the maximum modification rate per volume limit. (volume {volume_id}, at "
+        f"most {limit} in 24 hours)",
+        ErrorCode.VOLUME_MODIFICATION_RATE_EXCEEDED,
+    )
+
+
+def outside_volume(volume_id: str, start: int, end: int, size: int) -> InvalidInputError:
+    """Return the refusal of a range that is not within a volume; all in bytes."""
+    return InvalidInputError(
+        f"Bytes {start:,} to {end:,} are not within volume {volume_id}, which has {size:,} bytes."
+    )
+
+
+# images
+
+
+def image_not_found(image_id: str) -> NotFoundError:
+    """Return the refusal of an image that does not exist."""
+    return NotFoundError(
+        f"The image id '[{image_id}]' does not exist", ErrorCode.INVALID_IMAGE_NOT_FOUND
+    )
+
+
+def image_name_taken(name: str, image_id: str) -> ConflictError:
+    """Return the refusal of an image's name that another image has."""
+    return ConflictError(
+        f"AMI name {name} is already in use by AMI {image_id}",
+        ErrorCode.INVALID_IMAGE_NAME_DUPLICATE,
+    )
+
+
+def image_name_malformed(name: str) -> InvalidInputError:
+    """Return the refusal of an image's name that is too short, too long, or has odd characters."""
+    return InvalidInputError(
+        f"AMI name '{name}' is invalid: it must be between 3 and 128 characters long, and may "
+        "contain letters, numbers, spaces and ( ) [ ] . / - ' @ _",
+        ErrorCode.INVALID_IMAGE_NAME_MALFORMED,
+    )
+
+
+def image_state(image_id: str, state: str) -> ConflictError:
+    """Return the refusal of an operation on an image in the wrong state (the code is assumed)."""
+    return ConflictError(f"The image '{image_id}' is in state '{state}'.")
+
+
+def block_device_mapping(message: str) -> InvalidInputError:
+    """Return the refusal of the block devices of an image."""
+    return InvalidInputError(message, ErrorCode.INVALID_BLOCK_DEVICE_MAPPING)
+
+
+def deprecation_time(message: str) -> InvalidInputError:
+    """Return the refusal of the time of a deprecation (code and wording are assumed)."""
+    return InvalidInputError(message)
+
+
+# lifecycle policies
+
+
+def policy_malformed(message: str) -> InvalidInputError:
+    """Return the refusal of a lifecycle policy that Data Lifecycle Manager would not take."""
+    return InvalidInputError(message, ErrorCode.INVALID_REQUEST)
+
+
+def policy_not_found(policy_id: str) -> NotFoundError:
+    """Return the refusal of a lifecycle policy that does not exist."""
+    return NotFoundError(f"Policy {policy_id} does not exist.", ErrorCode.POLICY_NOT_FOUND)
+
+
+def policy_limit(limit: int) -> LimitExceededError:
+    """Return the refusal of one more lifecycle policy."""
+    return LimitExceededError(
+        f"You have reached the limit of {limit} lifecycle policies for a Region.",
+        ErrorCode.POLICY_LIMIT_EXCEEDED,
+    )
+
+
+# tags
+
+
+def not_taggable(resource_id: str) -> InvalidInputError:
+    """Return the refusal of an id that is none of a snapshot, a volume or an image."""
+    return InvalidInputError(f"The ID '{resource_id}' is not valid", ErrorCode.INVALID_ID)
+
+
+def tag_key_malformed(key: str) -> InvalidInputError:
+    """Return the refusal of a tag's key that is empty or reserved."""
+    return InvalidInputError(
+        f"Tag key '{key}' is invalid: it must not be empty or begin with 'aws:'.",
+        ErrorCode.INVALID_TAG_KEY_MALFORMED,
+    )
+
+
+def tag_too_long(key: str, key_max: int, value_max: int) -> InvalidInputError:
+    """Return the refusal of a tag that is too long (the code is assumed)."""
+    return InvalidInputError(
+        f"Tag '{key[:40]}' is too long: keys have at most {key_max} characters, values {value_max}."
+    )
+
+
+def tag_limit(count: int, limit: int) -> InvalidInputError:
+    """Return the refusal of more tags than a resource can have."""
+    return InvalidInputError(
+        f"The maximum number of tags for a resource has been reached: {count} tags, at most "
+        f"{limit} are allowed.",
+        ErrorCode.TAG_LIMIT_EXCEEDED,
+    )
+
+
+# queries
+
+
+def filter_unknown(name: str) -> InvalidInputError:
+    """Return the refusal of a filter that does not exist."""
+    return InvalidInputError(f"The filter '{name}' is invalid")
+
+
+def filter_without_values(name: str) -> InvalidInputError:
+    """Return the refusal of a filter that names no value (assumed)."""
+    return InvalidInputError(f"The filter '{name}' has no values")
+
+
+def filter_limit(limit: int) -> LimitExceededError:
+    """Return the refusal of more values in all filters than EC2 takes (the number is assumed)."""
+    return LimitExceededError(
+        f"The maximum number of filter values specified on a single call is {limit}",
+        ErrorCode.FILTER_LIMIT_EXCEEDED,
+    )
+
+
+def page_size(count: int, smallest: int, largest: int) -> InvalidInputError:
+    """Return the refusal of a page that is too small; a larger one than the largest is cut."""
+    return InvalidInputError(
+        f"Value ( {count} ) for parameter maxResults is invalid. Expecting a value between "
+        f"{smallest} and {largest}."
+    )
+
+
+def bad_token() -> InvalidInputError:
+    """Return the refusal of a token that is none, or of another query or store."""
+    return InvalidInputError(
+        "The pagination token is not valid: use the one that the same query answered with.",
+        ErrorCode.INVALID_PAGINATION_TOKEN,
+    )
+
+
+def user_id_malformed(text: str) -> InvalidInputError:
+    """Return the refusal of an owner that is no account."""
+    return InvalidInputError(
+        f"Invalid user id: \"{text}\" (expecting 12 digits, 'self' or 'amazon')",
+        ErrorCode.INVALID_USER_ID_MALFORMED,
+    )

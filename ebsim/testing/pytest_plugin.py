@@ -1,0 +1,79 @@
+"""Fixtures for tests of programs that use ebsim. pytest finds them where ebsim is installed.
+
+ebsim_harness   all of it: `ebsim.testing.harness.Harness`
+ebsim_store     its store: new for each test, open, removed afterwards
+ebsim_volume    a volume of 1 GiB in it, empty
+ebsim_clock     its clock, which stands still until it is moved
+ebsim_faults    what is to go wrong in it
+
+Whoever installed ebsim loads this module with each run of pytest. So it imports nothing but pytest
+before a fixture is used.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from ebsim.engine import Store
+    from ebsim.results import Volume
+    from ebsim.testing.faults import Faults
+    from ebsim.testing.harness import Harness
+    from ebsim.testing.seams import ManualClock
+
+_FOLDER_HELP = (
+    "Where the stores of ebsim's fixtures lie; by default in memory, or else where temporary files"
+    " lie."
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--ebsim-folder`, and the setting `ebsim_folder`."""
+    group = parser.getgroup("ebsim", "stores of volumes and snapshots")
+    group.addoption("--ebsim-folder", metavar="FOLDER", type=Path, help=_FOLDER_HELP)
+    parser.addini("ebsim_folder", _FOLDER_HELP)
+
+
+@pytest.fixture
+def ebsim_harness(request: pytest.FixtureRequest) -> "Iterator[Harness]":
+    """A new store with its clock and its faults: what the other fixtures are parts of."""
+    from ebsim.testing.harness import Harness
+
+    with Harness(_parent(request.config)) as harness:
+        yield harness
+
+
+@pytest.fixture
+def ebsim_store(ebsim_harness: "Harness") -> "Store":
+    """A new store, open; it is closed and removed afterwards."""
+    return ebsim_harness.store
+
+
+@pytest.fixture
+def ebsim_volume(ebsim_harness: "Harness") -> "Volume":
+    """An empty volume of 1 GiB in `ebsim_store`."""
+    return ebsim_harness.new_volume()
+
+
+@pytest.fixture
+def ebsim_clock(ebsim_harness: "Harness") -> "ManualClock":
+    """The clock of `ebsim_store`: it stands still until `advance(days=...)`."""
+    return ebsim_harness.clock
+
+
+@pytest.fixture
+def ebsim_faults(ebsim_harness: "Harness") -> "Faults":
+    """What is to go wrong in `ebsim_store`."""
+    return ebsim_harness.faults
+
+
+def _parent(config: pytest.Config) -> Path | None:
+    """Return the folder that was asked for, made if need be; None: the default."""
+    given: Path | None = config.getoption("--ebsim-folder")
+    setting = config.getini("ebsim_folder")
+    folder = given or (config.rootpath / str(setting) if setting else None)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder

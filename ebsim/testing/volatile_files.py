@@ -1,0 +1,175 @@
+"""Files in memory that forget, at a power cut, what was not synced.
+
+What is written to a file is durable once it is synced; a name is durable once its directory is. At
+a power cut each write that is not durable is kept, forgotten, or kept in part, by chance; so is
+each change of a name, whatever the order in which they were made. Nothing weaker is promised by a
+disk with a cache.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ebsim.storage.files import Buffer, File
+from ebsim.testing.memory_files import Content, MemoryFile, MemoryFiles
+
+_TORN_UNIT = 512
+"""A sector is written or not."""
+
+
+class VolatileFile(MemoryFile):
+    """An open file of a `VolatileFiles`."""
+
+    def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
+        """Write, and remember what was there."""
+        data = b"".join(bytes(part) for part in parts)
+        self._remember(offset, len(data))
+        super().write_at(offset, [data])
+
+    def truncate(self, size: int) -> None:
+        """Cut off, and remember what was there."""
+        self._remember(size, max(0, self.size() - size))
+        super().truncate(size)
+
+    def punch(self, offset: int, length: int) -> bool:
+        """Make a hole, and remember what was there."""
+        self._remember(offset, length)
+        return super().punch(offset, length)
+
+    def sync(self) -> None:
+        """Make everything written so far durable."""
+        content = self._opened()
+        with self._files.lock:
+            self._volatile().unsynced.pop(id(content), None)
+
+    def _volatile(self) -> "VolatileFiles":
+        assert isinstance(self._files, VolatileFiles)
+        return self._files
+
+    def _remember(self, offset: int, length: int) -> None:
+        content = self._opened(write=True)
+        with self._files.lock:
+            change = _Change(content, offset, length)
+            self._volatile().unsynced.setdefault(id(content), []).append(change)
+
+
+class _Change:
+    """A change of a file that is not durable: what was there before, and on demand what is now."""
+
+    def __init__(self, content: Content, offset: int, length: int) -> None:
+        self._content = content
+        self._offset = offset
+        self._length = length
+        self._old_size = content.size
+        self._old = self._read()
+        self._new = b""
+        self._new_size = 0
+
+    def undo(self) -> None:
+        """Note what is there now, and put back what was there."""
+        self._new, self._new_size = self._read(), self._content.size
+        self._content.write(self._offset, self._old)
+        self._content.resize(self._old_size)
+
+    def apply(self, chance: random.Random) -> None:
+        """Do it again, whole or in part, or not at all."""
+        how = chance.choice(("not", "whole", "torn"))
+        if how == "not":
+            return
+        if self._new_size < self._old_size:
+            self._content.resize(self._new_size)
+        if how == "whole":
+            self._content.write(self._offset, self._new)
+            return
+        for start in range(0, len(self._new), _TORN_UNIT):
+            if chance.random() < 0.5:
+                part = self._new[start : start + _TORN_UNIT]
+                self._content.write(self._offset + start, part)
+
+    def _read(self) -> bytes:
+        buffer = bytearray(max(0, min(self._length, self._content.size - self._offset)))
+        return bytes(buffer[: self._content.read(self._offset, memoryview(buffer))])
+
+
+class VolatileFiles(MemoryFiles):
+    """See the module.
+
+    Attributes:
+        unsynced: What is not durable of each file's content, oldest first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unsynced: dict[int, list[_Change]] = {}
+        self._renamed: list[tuple[Path, Callable[[], None], Callable[[], None]]] = []
+
+    def create(self, path: Path) -> File:
+        """Create a file; its name is not durable yet."""
+        super().create(path).close()
+        content = self._contents[path]
+        self._note_name(
+            path.parent,
+            lambda: self._forget(path),
+            lambda: self._contents.__setitem__(path, content),
+        )
+        return VolatileFile(self, content, writable=True)
+
+    def open(self, path: Path, *, writable: bool = False) -> File:
+        """Open an existing file."""
+        return VolatileFile(self, self._content(path), writable=writable)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename a file; that is not durable yet."""
+        content, before = self._content(source), self._contents.get(target)
+        super().rename(source, target)
+
+        def undo() -> None:
+            self._contents[source] = content
+            if before is None:
+                self._forget(target)
+            else:
+                self._contents[target] = before
+
+        def again() -> None:
+            self._forget(source)
+            self._contents[target] = content
+
+        self._note_name(target.parent, undo, again)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; it may come back."""
+        content = self._content(path)
+        super().remove(path)
+        self._note_name(
+            path.parent,
+            lambda: self._contents.__setitem__(path, content),
+            lambda: self._forget(path),
+        )
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the names in a directory durable."""
+        super().sync_directory(path)
+        with self.lock:
+            self._renamed = [change for change in self._renamed if change[0] != path]
+
+    def cut_power(self, chance: random.Random) -> None:
+        """Forget, by chance, what is not durable. Nobody may use an open file afterwards."""
+        for _, undo, _ in reversed(self._renamed):
+            undo()
+        for _, _, again in self._renamed:
+            if chance.random() < 0.5:
+                again()
+        for changes in self.unsynced.values():
+            for change in reversed(changes):
+                change.undo()
+            for change in changes:
+                change.apply(chance)
+        self._renamed.clear()
+        self.unsynced.clear()
+
+    def _note_name(self, folder: Path, undo: Callable[[], None], again: Callable[[], None]) -> None:
+        with self.lock:
+            self._renamed.append((folder, undo, again))
+
+    def _forget(self, path: Path) -> None:
+        self._contents.pop(path, None)

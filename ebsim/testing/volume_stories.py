@@ -1,0 +1,91 @@
+"""Stories for `ebsim.testing.volume_story`: short, and each about something else."""
+
+from ebsim.testing.volume_story import Line
+
+WRITES: list[Line] = [
+    ("create", "v"),
+    ("write", "v", 0, 4),
+    ("write", "v", 1, 8),
+    ("flush", "v"),
+    ("part", "v", 0, 5),
+    ("snapshot", "v", "s1"),
+    ("wait", "s1"),
+    ("write", "v", 2, 12),
+    ("part", "v", 1, 9),
+    ("flush", "v"),
+    ("discard", "v", 0),
+    ("snapshot", "v", "s2"),
+    ("wait", "s2"),
+    ("write", "v", 0, 4),
+    ("close", "v"),
+    ("write", "v", 1, 16),
+]
+
+PENDING: list[Line] = [
+    ("create", "v"),
+    ("write", "v", 0, 4),
+    ("write", "v", 1, 8),
+    ("snapshot", "v", "s1"),
+    ("wait", "s1"),
+    ("hold",),
+    ("write", "v", 0, 12),
+    ("snapshot", "v", "s2"),
+    ("write", "v", 0, 16),
+    ("write", "v", 1, 20),
+    ("write", "v", 2, 24),
+    ("snapshot", "v", "s3"),
+    ("write", "v", 0, 28),
+    ("part", "v", 2, 9),
+    ("flush", "v"),
+    ("delete", "s1"),
+    ("write", "v", 1, 32),
+    ("go",),
+    ("write", "v", 3, 36),
+    ("wait", "s2", "s3"),
+    ("delete", "s2"),
+    ("write", "v", 0, 40),
+]
+
+LOADING: list[Line] = [
+    ("create", "v"),
+    ("write", "v", 0, 4),
+    ("write", "v", 1, 8),
+    ("discard", "v", 2),
+    ("write", "v", 3, 12),
+    ("snapshot", "v", "s1"),
+    ("wait", "s1"),
+    ("drop", "v"),
+    ("create", "w", "s1"),
+    ("part", "w", 0, 5),
+    ("write", "w", 2, 16),
+    ("hold",),
+    ("snapshot", "w", "s2"),
+    ("write", "w", 0, 20),
+    ("write", "w", 1, 24),
+    ("delete", "s1"),
+    ("go",),
+    ("wait", "s2"),
+    ("part", "w", 3, 9),
+    ("flush", "w"),
+    ("discard", "w", 1),
+    ("delete", "s2"),
+    ("load", "w"),
+    ("write", "w", 3, 28),
+]
+
+SETS: list[Line] = [
+    ("create", "v"),
+    ("create", "w"),
+    ("write", "v", 0, 4),
+    ("write", "w", 0, 8),
+    ("hold",),
+    ("snapshot", "v", "w", "s1", "s2"),
+    ("write", "v", 0, 12),
+    ("write", "w", 0, 16),
+    ("go",),
+    ("wait", "s1", "s2"),
+    ("drop", "w"),
+    ("write", "v", 1, 20),
+]
+
+STORIES = {"writes": WRITES, "pending": PENDING, "loading": LOADING, "sets": SETS}

@@ -1,0 +1,82 @@
+"""Deleting a managed volume: marked first, then its files, then its record.
+
+A volume with pending snapshots is only marked: they need its data, and do not depend on it
+otherwise (semantics section 1.2). Whoever lets go of it last goes on; after a crash, the next
+opener.
+"""
+
+from dataclasses import asdict, replace
+
+from ebsim import refusals
+from ebsim.core.changes import JournaledCommit, commit_journaled
+from ebsim.core.context import StoreContext
+from ebsim.core.events import volume_changed
+from ebsim.core.successors import pending_of_volume
+from ebsim.core.volume_parent import release_origin
+from ebsim.core.volume_records import get_managed, put_managed
+from ebsim.core.written_blocks import forget_writes
+from ebsim.format.catalog_values import Table, number_key
+from ebsim.format.records import VolumeRecord, decode_volume
+from ebsim.ids import VolumeId
+from ebsim.results import VolumeState
+from ebsim.storage.catalog import CatalogWriter
+from ebsim.volumes.failures import write_failure
+from ebsim.volumes.volume_files import remove_volume_files
+
+
+def is_deleting(volume: VolumeRecord) -> bool:
+    """Return whether a volume is to go."""
+    return volume.state == VolumeState.DELETING
+
+
+def mark_deleting(context: StoreContext, volume_id: VolumeId) -> None:
+    """Have a volume go as soon as nobody needs it.
+
+    Raises:
+        NotFoundError: There is no such volume.
+        ConflictError: It is in a wrong state.
+    """
+
+    def change(writer: CatalogWriter) -> None:
+        context.ensure_writable()
+        volume = get_managed(writer, volume_id)
+        if volume.state != VolumeState.AVAILABLE:
+            raise refusals.volume_state(volume_id, volume.state, [VolumeState.AVAILABLE])
+        put_managed(writer, replace(volume, state=VolumeState.DELETING))
+
+    context.catalog.update(change)
+
+
+def finish_deletion(context: StoreContext, volume_id: VolumeId) -> None:
+    """Remove a volume that is marked and that no pending snapshot needs; the caller has its lock.
+
+    Raises:
+        StoreError, LimitExceededError: It failed half-way; it can be done again.
+    """
+    with context.catalog.read() as reader:
+        value = reader.get(Table.VOLUMES, volume_id.encode())
+        if value is None or not is_deleting(decode_volume(value)):
+            return
+        if pending_of_volume(reader, volume_id):
+            return
+    try:
+        if context.volumes_folder.name in context.files.list(context.path):
+            remove_volume_files(context.files, context.volumes_folder, volume_id)
+            context.files.sync_directory(context.volumes_folder)  # or they might come back
+    except OSError as error:
+        raise write_failure(error, context.volumes_folder / volume_id) from error
+    with context.reserve.released_if_low():  # as deleting a snapshot: it must work on a full disk
+        commit_journaled(context, lambda commit: _forget(commit, volume_id))
+
+
+def _forget(commit: JournaledCommit, volume_id: VolumeId) -> None:
+    writer = commit.writer
+    volume = get_managed(writer, volume_id)
+    if volume.origin_id is not None:
+        key = volume.origin_id.encode() + number_key(volume.number)
+        writer.delete(Table.VOLUME_ORIGINS, key)
+    volume = release_origin(writer, commit.space, volume)
+    forget_writes(writer, volume.number)
+    writer.delete(Table.VOLUMES, volume_id.encode())
+    volume_changed(commit.context, writer, volume, "deleteVolume", "deleted")
+    commit.journal("delete-volume", {"volume": asdict(volume)})

@@ -1,0 +1,28 @@
+"""What a failure of a volume's files means to its user."""
+
+import errno
+from pathlib import Path
+
+from ebsim.errors import ErrorCode, LimitExceededError, StoreError
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_no_space(error: OSError) -> bool:
+    """Return whether there is no space, which is no damage."""
+    return error.errno in _NO_SPACE
+
+
+def read_failure(error: OSError, path: Path) -> StoreError:
+    """Return the error for a file that cannot be read."""
+    return StoreError(f"cannot read {path}: {error.strerror}", ErrorCode.STORE_FAILED)
+
+
+def write_failure(error: OSError, path: Path) -> LimitExceededError | StoreError:
+    """Return the error for a file that cannot be written."""
+    if is_no_space(error):
+        return LimitExceededError(
+            f"no space left for {path}: delete snapshots, or free space otherwise, and try again",
+            ErrorCode.NO_SPACE,
+        )
+    return StoreError(f"cannot write {path}: {error.strerror}", ErrorCode.STORE_FAILED)

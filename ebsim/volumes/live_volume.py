@@ -1,0 +1,537 @@
+"""A live volume: reading and writing its blocks while snapshots of it are pending.
+
+The data lie in a sparse file, at the same offsets. A write goes straight to it, but for the first
+one to a block in an epoch, which may have to
+
+    load      fetch the rest of the block, if the volume was made from a snapshot and the block is
+              not loaded yet (`ebsim.volumes.origin`);
+    keep      copy the block as it is, if a pending snapshot must not see the write
+              (`ebsim.volumes.kept_blocks`);
+    intend    say durably that the leaf is going to be written to (`ebsim.volumes.intents`);
+    note      that the block is written, in memory; `flush` makes it durable.
+
+From a point in time on until the catalog knows what was written before it, every block that is
+overwritten is kept: a process that dies meanwhile leaves only guesses, and these are compared.
+
+Stripes: blocks share 16 locks. Whoever writes or loads a block, or reads it for a snapshot, holds
+its stripe; a point in time is fixed while all of them are held. So a write that returned before is
+in the snapshot, one that begins after is not, and nobody waits for longer than one block takes.
+Reading a loaded block takes no lock.
+"""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from ebsim.core.block_maps import LEAF_BLOCKS
+from ebsim.core.context import StoreContext
+from ebsim.core.point_in_time import note_durable, note_lost, note_tracked
+from ebsim.core.written_blocks import (
+    Flags,
+    LeafWrites,
+    add_writes,
+    leaf_was_written,
+    no_flags,
+)
+from ebsim.errors import CorruptionError, InvalidInputError, LimitExceededError, StoreError
+from ebsim.format.records import VolumeRecord
+from ebsim.storage.catalog import CatalogWriter
+from ebsim.units import BLOCK_SIZE
+from ebsim.volumes.failures import is_no_space, read_failure, write_failure
+from ebsim.volumes.frozen import Frozen
+from ebsim.volumes.origin import Origin
+from ebsim.volumes.volume_files import VolumeFiles
+
+STRIPES = 16
+_ZEROS = bytes(BLOCK_SIZE)
+
+
+class LiveVolume:
+    """The live data of one volume, open in this process and no other. For several threads.
+
+    Attributes:
+        volume_id: The volume.
+        number: Its number.
+        stripes: Its locks; taken in this order by whoever takes several.
+        frozen: The points in time that pending snapshots need, oldest first.
+    """
+
+    def __init__(
+        self,
+        context: StoreContext,
+        volume: VolumeRecord,
+        files: VolumeFiles,
+        origin: Origin | None,
+        frozen: list[Frozen],
+    ) -> None:
+        self._context = context
+        self._files = files
+        self._data = files.data
+        self._origin = origin
+        self._size = volume.size_bytes
+        self._epoch = volume.epoch
+        self._written: dict[int, bytearray] = {}
+        self._older: dict[int, Flags] = {}
+        self._unsaved: dict[tuple[int, int], bytearray] = {}
+        self._mutex = threading.Lock()
+        self._flushing = threading.Lock()
+        self._saving = threading.Lock()
+        self.volume_id = volume.volume_id
+        self.number = volume.number
+        self.stripes = tuple(threading.Lock() for _ in range(STRIPES))
+        self.frozen = frozen
+
+    @property
+    def size(self) -> int:
+        """The size in bytes."""
+        return self._size
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that writes belong to now."""
+        return self._epoch
+
+    @property
+    def origin(self) -> Origin | None:
+        """What is still being loaded, or None."""
+        return self._origin
+
+    # Reading and writing
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset` on; fewer only at the end.
+
+        Raises:
+            As `read_into`.
+        """
+        length = self._prepare_read(offset, length)
+        if not length:
+            return b""
+        try:
+            data = self._data.read_at(offset, length)
+        except OSError as error:
+            raise read_failure(error, self._files.data_path) from error
+        return data if len(data) == length else data.ljust(length, b"\0")
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from `offset` on; return how many bytes: fewer only at the end.
+
+        Raises:
+            InvalidInputError: The offset is negative.
+            CorruptionError: A block that has to be loaded is damaged.
+            StoreError: The device failed.
+        """
+        length = self._prepare_read(offset, len(buffer))
+        if not length:
+            return 0
+        try:
+            got = self._data.read_into(offset, buffer[:length])
+        except OSError as error:
+            raise read_failure(error, self._files.data_path) from error
+        if got < length:  # the file ends where the last write ended
+            buffer[got:length] = bytes(length - got)
+        return length
+
+    def write(self, offset: int, data: memoryview) -> int:
+        """Write the bytes at `offset` and return how many there are.
+
+        A write of more than a block is not one for a snapshot that is taken meanwhile, which sees
+        whole blocks of it, as with any disk.
+
+        Raises:
+            InvalidInputError: It reaches behind the end of the volume; nothing is written.
+            LimitExceededError: No space; some of it may be written.
+            StoreError: The device failed, or a write of this handle failed before.
+        """
+        length = len(data)
+        if offset < 0 or offset + length > self._size:
+            raise InvalidInputError(
+                f"{length} bytes at offset {offset} do not fit into volume {self.volume_id}, which "
+                f"has {self._size} bytes; nothing was written."
+            )
+        if self._context.poison:
+            self._context.ensure_writable()
+        done = 0
+        while done < length:
+            count = min(BLOCK_SIZE - (offset + done) % BLOCK_SIZE, length - done)
+            part = data if count == length else data[done : done + count]
+            self._write_part(offset + done, part)
+            done += count
+        return length
+
+    def discard(self, offset: int, length: int) -> None:
+        """Make bytes zero and give their space back, whole blocks of it.
+
+        A block that never was written stays unwritten: a tool that discards a whole new volume does
+        not make its next snapshot as large as the volume.
+
+        Raises:
+            As `write`.
+        """
+        end = offset + length
+        if offset < 0 or length < 0 or end > self._size:
+            raise InvalidInputError(
+                f"{length} bytes at offset {offset} do not fit into volume {self.volume_id}, which "
+                f"has {self._size} bytes; nothing was discarded."
+            )
+        while offset < end:
+            block, start = divmod(offset, BLOCK_SIZE)
+            count = min(BLOCK_SIZE - start, end - offset)
+            if self._is_hole(block):
+                pass
+            elif count < BLOCK_SIZE:
+                self.write(offset, memoryview(_ZEROS)[:count])
+            else:
+                self._discard_block(block)
+            offset += count
+
+    def load(self, block: int) -> None:
+        """Load a block from what the volume was made from, unless it is local.
+
+        Raises:
+            CorruptionError: It is damaged in the store.
+            LimitExceededError, StoreError: It could not be written.
+        """
+        with self.stripes[block % STRIPES]:
+            self._load_locked(block)
+
+    def flush(self) -> None:
+        """Make everything written so far durable, and that it was written.
+
+        Raises:
+            StoreError: The device failed: the volume is not written to until the store is reopened.
+        """
+        with self._flushing:  # who finds nothing left to save must not return before it is saved
+            self._context.ensure_writable()
+            origin = self._origin
+            taken = origin.take_unsaved() if origin is not None else []
+            try:
+                self._data.sync()
+            except OSError as error:
+                raise self._poisoned(error) from error
+            self.save_writes(origin, taken)
+
+    def settle(self) -> None:
+        """Make durable, after a flush, what the points in time need that stay pending.
+
+        Raises:
+            StoreError, LimitExceededError: It failed; they are good as long as the machine runs.
+        """
+        frozen = self.frozen
+        if not frozen:
+            return
+        try:
+            self._files.kept.sync()
+        except OSError as error:
+            raise self._poisoned(error) from error
+
+        def change(writer: CatalogWriter) -> None:
+            for point in frozen:
+                note_durable(writer, point.snapshot_id)
+
+        self._context.catalog.update(change)
+
+    def prepare_copy(self) -> None:
+        """Have the catalog know all that a snapshot which is to be copied consists of.
+
+        What it has of a volume that is being loaded must not be loaded anew after a crash.
+
+        Raises:
+            StoreError, LimitExceededError: As `flush`.
+        """
+        if self._origin is None:
+            self.save_writes()
+        else:
+            self.flush()
+
+    def save_writes(
+        self, origin: Origin | None = None, loaded: list[tuple[int, bytes]] | None = None
+    ) -> None:
+        """Commit which blocks were written, in all epochs; and what became local."""
+        with self._saving:
+            with self._mutex:
+                unsaved, self._unsaved = self._unsaved, {}
+                rows = [(*key, _as_flags(written)) for key, written in sorted(unsaved.items())]
+                untracked = [point for point in self.frozen if not point.tracked]
+            if not rows and not loaded and not untracked:
+                return
+
+            def change(writer: CatalogWriter) -> None:
+                self._context.ensure_writable()
+                for epoch, leaf, written in rows:
+                    add_writes(writer, self.number, epoch, leaf, LeafWrites(written, no_flags()))
+                if origin is not None and loaded:
+                    origin.save(writer, loaded)
+                for point in untracked:
+                    note_tracked(writer, point.snapshot_id)
+
+            try:
+                self._context.catalog.update(change)
+            except BaseException:
+                with self._mutex:
+                    self._unsaved = unsaved | self._unsaved
+                if origin is not None and loaded:
+                    origin.give_back(loaded)
+                raise
+            for point in untracked:
+                point.tracked = True
+
+    # Points in time
+
+    def freeze(self, frozen: Frozen) -> None:
+        """Fix a point in time. The caller holds all stripes and has committed the new epoch."""
+        assert frozen.epoch == self._epoch
+        with self._mutex:
+            frozen.written, self._written = self._written, {}
+            self._epoch += 1
+            self._older.clear()
+            self.frozen = [*self.frozen, frozen]
+
+    def read_frozen(self, frozen: Frozen, block: int, buffer: memoryview) -> None:
+        """Fill the buffer with a block as it was at a point in time.
+
+        Only for blocks written before it, and not through an older snapshot (`Frozen`).
+
+        Raises:
+            CorruptionError: A block kept or loaded is damaged.
+            StoreError: The device failed.
+        """
+        with self.stripes[block % STRIPES]:
+            try:
+                if self._files.kept.read(block, frozen.epoch, buffer):
+                    return
+            except OSError as error:
+                raise read_failure(error, self._files.data_path) from error
+            self._read_now(block, buffer)
+
+    def thaw(self, frozen: Frozen) -> None:
+        """Let go of a point in time; nothing is kept any more once no snapshot is pending.
+
+        Where its snapshot failed, the next one contains what was written before it; so that one
+        needs these blocks kept from now on. Where it is completed, that costs little.
+        """
+        with self._mutex:
+            rest = [other for other in self.frozen if other is not frozen]
+            for heir in [other for other in rest if other.epoch > frozen.epoch][:1]:
+                for leaf, written in frozen.written.items():
+                    theirs = heir.written.get(leaf)
+                    heir.written[leaf] = written if theirs is None else _union(written, theirs)
+            self.frozen = rest
+            if rest:
+                return
+        for stripe in self.stripes:
+            stripe.acquire()
+        try:
+            if not self.frozen:
+                self._files.kept.clear()
+        finally:
+            for stripe in self.stripes:
+                stripe.release()
+
+    def resize(self, size: int) -> None:
+        """Take over a larger size; the new part reads zeros."""
+        self._size = max(self._size, size)
+
+    def end_loading(self, release: Callable[[], None]) -> None:
+        """Forget the origin: everything is local.
+
+        Args:
+            release: Lets go of it in the catalog. No flush is under way meanwhile, which would then
+                tell the catalog once more what became local.
+        """
+        with self._flushing:
+            if self._origin is not None:
+                self._origin.retire()
+            release()
+            self._origin = None
+
+    def close(self, *, clean: bool) -> None:
+        """Close the files. With `clean`, all writes were flushed: nothing needs comparing later."""
+        if clean:
+            self._files.intents.clear()
+        self._files.close()
+
+    def _prepare_read(self, offset: int, length: int) -> int:
+        """Have what is going to be read in the file; return how much of it the volume has."""
+        if offset < 0:
+            raise InvalidInputError(f"A volume has no offset {offset}.")
+        length = max(0, min(length, self._size - offset))
+        origin = self._origin
+        if origin is not None and length:
+            for block in range(offset // BLOCK_SIZE, -(-(offset + length) // BLOCK_SIZE)):
+                if not origin.is_local(block):
+                    self.load(block)
+        return length
+
+    def _write_part(self, place: int, part: memoryview) -> None:
+        """Write bytes that lie within one block, under its stripe."""
+        block = place // BLOCK_SIZE
+        with self.stripes[block % STRIPES]:
+            leaf = self._written.get(block // LEAF_BLOCKS)
+            first = leaf is None or not leaf[block % LEAF_BLOCKS]
+            if first:
+                self._prepare_write(block, whole=len(part) == BLOCK_SIZE)
+            try:
+                self._data.write_at(place, (part,))
+                if first:
+                    self._is_local_now(block)
+            except OSError as error:
+                self._write_failed(block)
+                raise write_failure(error, self._files.data_path) from error
+
+    def _is_hole(self, block: int) -> bool:
+        """Return whether a block is local and holds nothing: discarding it changes nothing."""
+        if self._origin is not None and not self._origin.is_local(block):
+            return False
+        try:
+            return self._data.is_hole(block * BLOCK_SIZE, BLOCK_SIZE)
+        except OSError as error:
+            raise read_failure(error, self._files.data_path) from error
+
+    # Under a block's stripe
+
+    def _prepare_write(self, block: int, *, whole: bool) -> None:
+        """Do what the first write to a block in an epoch needs, and note that it is written."""
+        self._context.ensure_writable()
+        frozen = self.frozen
+        if frozen and self._is_needed(frozen, block):
+            self._keep(frozen, block)
+        if not whole:
+            self._load_locked(block)
+        leaf = block // LEAF_BLOCKS
+        try:
+            self._files.intents.note(leaf)
+        except OSError as error:
+            failure = write_failure(error, self._files.data_path)
+            raise failure if is_no_space(error) else self._poisoned(error) from error
+        with self._mutex:
+            flags = self._written.get(leaf)
+            if flags is None:
+                flags = self._written[leaf] = bytearray(LEAF_BLOCKS)
+            flags[block % LEAF_BLOCKS] = 1
+            self._unsaved[self._epoch, leaf] = flags
+
+    def _is_local_now(self, block: int) -> None:
+        """Note that the volume's file has a block that was just written.
+
+        Raises:
+            OSError: That could not be said for whoever opens the volume next.
+        """
+        origin = self._origin
+        if origin is None:
+            return
+        if not origin.is_recoverable(block):
+            self._files.intents.note_local(block)
+            origin.mark_recoverable(block)
+        origin.mark_local(block)
+
+    def _write_failed(self, block: int) -> None:
+        """Have the next write to a block prepare again, where this one was to make it local."""
+        origin = self._origin
+        if origin is not None and not origin.is_recoverable(block):
+            self._written[block // LEAF_BLOCKS][block % LEAF_BLOCKS] = 0
+
+    def _discard_block(self, block: int) -> None:
+        with self.stripes[block % STRIPES]:
+            leaf = self._written.get(block // LEAF_BLOCKS)
+            if leaf is None or not leaf[block % LEAF_BLOCKS]:
+                self._prepare_write(block, whole=True)
+            try:
+                if not self._data.punch(block * BLOCK_SIZE, BLOCK_SIZE):
+                    self._data.write_at(block * BLOCK_SIZE, (_ZEROS,))
+                self._is_local_now(block)
+            except OSError as error:
+                self._write_failed(block)
+                raise write_failure(error, self._files.data_path) from error
+
+    def _load_locked(self, block: int) -> None:
+        origin = self._origin
+        if origin is None or origin.is_local(block):
+            return
+        data = origin.fetch(block)
+        try:
+            if data is not None:
+                self._data.write_at(block * BLOCK_SIZE, (data,))
+            elif not self._data.punch(block * BLOCK_SIZE, BLOCK_SIZE):
+                self._data.write_at(block * BLOCK_SIZE, (_ZEROS,))  # a crash may have left bytes
+        except OSError as error:
+            raise write_failure(error, self._files.data_path) from error
+        origin.mark_local(block)
+
+    def _is_needed(self, frozen: list[Frozen], block: int) -> bool:
+        """Return whether a pending snapshot has still to copy the block as it is now."""
+        if all(point.failure for point in frozen):
+            return False
+        if not all(point.tracked for point in frozen):
+            return True
+        leaf, entry = divmod(block, LEAF_BLOCKS)
+        for point in frozen:
+            flags = point.written.get(leaf)
+            if flags is not None and flags[entry]:
+                return True
+        return bool(self._written_before(leaf, frozen)[entry])
+
+    def _written_before(self, leaf: int, frozen: list[Frozen]) -> Flags:
+        """Return which blocks of a leaf the catalog counts as written in the frozen epochs."""
+        known = self._older.get(leaf)
+        if known is None:
+            with self._context.catalog.read() as reader:
+                known = leaf_was_written(
+                    reader, self.number, leaf, frozen[0].base_epoch, frozen[-1].epoch
+                )
+            self._older[leaf] = known
+        return known
+
+    def _keep(self, frozen: list[Frozen], block: int) -> None:
+        """Keep a block as it is. A snapshot for which that fails must not hold up the writer.
+
+        That it failed is committed before the block is overwritten: whoever goes on with the
+        snapshots must not take the new bytes for the old.
+
+        Raises:
+            StoreError, LimitExceededError: That could not be committed; the block stays.
+        """
+        buffer = memoryview(bytearray(BLOCK_SIZE))
+        try:
+            self._read_now(block, buffer)
+            self._files.kept.keep(block, self._epoch - 1, buffer)
+        except (OSError, CorruptionError, StoreError) as error:
+            self._lose(frozen, f"block {block} could not be kept when it was overwritten: {error}")
+
+    def _lose(self, frozen: list[Frozen], reason: str) -> None:
+        def change(writer: CatalogWriter) -> None:
+            for point in frozen:
+                note_lost(writer, point.snapshot_id, reason)
+
+        with self._context.reserve.released_if_low():
+            self._context.catalog.update(change)
+        for point in frozen:
+            point.failure = point.failure or reason
+
+    def _poisoned(self, error: OSError) -> LimitExceededError | StoreError:
+        """Close the handle for writing after a failed sync, and return what to raise."""
+        failure = write_failure(error, self._files.data_path)
+        self._context.poison = self._context.poison or str(failure)
+        return failure
+
+    def _read_now(self, block: int, buffer: memoryview) -> None:
+        """Fill the buffer with a block as it is now."""
+        origin = self._origin
+        if origin is not None and not origin.is_local(block):
+            data = origin.fetch(block)
+            buffer[:] = _ZEROS if data is None else data
+            return
+        try:
+            got = self._data.read_into(block * BLOCK_SIZE, buffer)
+        except OSError as error:
+            raise read_failure(error, self._files.data_path) from error
+        buffer[got:] = bytes(BLOCK_SIZE - got)
+
+
+def _as_flags(written: bytearray) -> Flags:
+    return np.frombuffer(bytes(written), dtype=bool)
+
+
+def _union(one: bytearray, other: bytearray) -> bytearray:
+    return bytearray((_as_flags(one) | _as_flags(other)).tobytes())

@@ -1,0 +1,145 @@
+"""Opening a volume's live data, and what has to be made good after a process that died."""
+
+from dataclasses import replace
+
+from ebsim import refusals
+from ebsim.core.block_maps import LEAF_BLOCKS
+from ebsim.core.context import StoreContext
+from ebsim.core.point_in_time import note_lost, note_opened
+from ebsim.core.snapshots import get_snapshot
+from ebsim.core.successors import pending_of_volume
+from ebsim.core.volume_records import get_managed, put_managed
+from ebsim.core.written_blocks import Flags, LeafWrites, add_writes, all_flags, no_flags
+from ebsim.errors import CorruptionError
+from ebsim.format.records import SnapshotRecord, VolumeRecord
+from ebsim.ids import SnapshotId, VolumeId
+from ebsim.results import VolumeState
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.units import BLOCK_SIZE
+from ebsim.volumes.failures import read_failure
+from ebsim.volumes.frozen import Frozen
+from ebsim.volumes.live_volume import LiveVolume
+from ebsim.volumes.origin import Origin, add_local_blocks, local_blocks
+from ebsim.volumes.volume_files import VolumeFiles, create_volume_files, open_volume_files
+
+_UNKNOWN_LOCAL = "the file that tells which blocks its volume had loaded is damaged"
+
+_USABLE = (VolumeState.AVAILABLE, VolumeState.IN_USE, VolumeState.DELETING)
+
+
+def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
+    """Open a volume's live data; the caller holds the volume's lock.
+
+    Where a process died that was writing to it, every block that it may have written to is counted
+    as suspect in each epoch that is not in a completed snapshot: it will be compared by content.
+
+    Raises:
+        NotFoundError: There is no such volume.
+        ConflictError: It is in a state in which it cannot be used.
+        CorruptionError: Its live data are gone.
+        StoreError, LimitExceededError: Its files cannot be opened or made.
+    """
+    context.ensure_writable()
+    with context.catalog.read() as reader:
+        volume = get_managed(reader, volume_id)
+        pending = pending_of_volume(reader, volume_id)
+    if volume.state not in _USABLE:
+        raise refusals.volume_state(volume_id, volume.state, _USABLE)
+    if volume.has_data:
+        files = open_volume_files(context.files, context.volumes_folder, volume_id, context.boot_id)
+    else:
+        files = create_volume_files(
+            context.files, context.volumes_folder, volume_id, context.boot_id
+        )
+    try:
+        volume = _make_good(context, volume, files, pending)
+        frozen = [_frozen(context, each.snapshot_id) for each in pending]
+        _load_kept(files, frozen)
+        origin = Origin(context, volume) if volume.origin_hold else None
+        return LiveVolume(context, volume, files, origin, frozen)
+    except BaseException:
+        files.close()
+        raise
+
+
+def _make_good(
+    context: StoreContext,
+    volume: VolumeRecord,
+    files: VolumeFiles,
+    pending: list[SnapshotRecord],
+) -> VolumeRecord:
+    """Count what a process that died may have written to as suspect; note that there are data.
+
+    In an epoch whose writes are tracked, nothing is suspect.
+    """
+    try:
+        left = files.intents.left_behind()
+        if left is not None and left.local:
+            files.data.sync()
+    except OSError as error:
+        raise read_failure(error, files.data_path) from error
+    if left is None:
+        size = volume.size_bytes // BLOCK_SIZE
+        leaves = set(range(-(-size // LEAF_BLOCKS)))
+    else:
+        leaves = set(left.leaves)
+    if leaves or pending or not volume.has_data:
+
+        def change(writer: CatalogWriter) -> VolumeRecord:
+            current = replace(get_managed(writer, volume.volume_id), has_data=True)
+            put_managed(writer, current)
+            if current.origin_hold and left is not None:
+                add_local_blocks(writer, current.number, left.local)
+            untracked = [each.epoch for each in pending if not each.tracked]
+            for leaf in leaves:
+                suspect = LeafWrites(no_flags(), _maybe_written(writer, current, leaf))
+                for epoch in (*untracked, current.epoch):
+                    add_writes(writer, current.number, epoch, leaf, suspect)
+            for each in pending:
+                if current.origin_hold and left is None:
+                    note_lost(writer, each.snapshot_id, _UNKNOWN_LOCAL)
+                note_opened(context, writer, each.snapshot_id)
+            return current
+
+        volume = context.catalog.update(change)
+    try:
+        files.intents.clear()
+    except OSError as error:
+        raise read_failure(error, files.data_path) from error
+    return volume
+
+
+def _frozen(context: StoreContext, snapshot_id: SnapshotId) -> Frozen:
+    with context.catalog.read() as reader:
+        record = get_snapshot(reader, snapshot_id)
+    return Frozen(
+        snapshot_id,
+        record.epoch,
+        record.base_epoch,
+        tracked=True,
+        failure=record.state_message,
+    )
+
+
+def _maybe_written(reader: CatalogReader, volume: VolumeRecord, leaf: int) -> Flags:
+    """Return the blocks of a leaf that a process can have written to without saying so.
+
+    A block that is not known to be local will be loaded again, so it is as it was.
+    """
+    if not volume.origin_hold:
+        return all_flags()
+    return local_blocks(reader, volume.number, volume.origin_root, leaf)
+
+
+def _load_kept(files: VolumeFiles, frozen: list[Frozen]) -> None:
+    """Find the blocks kept for pending snapshots; where they are damaged, those have failed."""
+    try:
+        if frozen:
+            files.kept.load()
+        else:
+            files.kept.clear()
+    except CorruptionError as error:
+        for point in frozen:
+            point.failure = point.failure or f"a block kept for it is damaged: {error}"
+    except OSError as error:
+        raise read_failure(error, files.data_path) from error

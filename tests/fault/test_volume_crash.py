@@ -1,0 +1,148 @@
+"""Managed volumes whose process dies, or whose machine loses its power, at every step.
+
+In memory: `ebsim.testing.machine` says what a step is, and what a power cut forgets. The same with
+real processes and files is in test_volume_kill.py.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ebsim.engine import Store
+from ebsim.results import SnapshotState
+from ebsim.testing.machine import Killed, Machine, Process
+from ebsim.testing.volume_stories import STORIES
+from ebsim.testing.volume_story import Actor, Ids, Line, assert_story_survived, perform
+
+pytestmark = [
+    pytest.mark.crash,
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+]
+
+LONG = os.environ.get("EBSIM_TEST_PROFILE") == "long"
+
+
+class Play:
+    """A story on a machine, acted out by a process that dies."""
+
+    def __init__(self, folder: Path, story: list[Line]) -> None:
+        self.machine = Machine(folder)
+        self.story = story
+        self.ids: Ids = {}
+        self.done = 0
+
+    def run(self, die_at: int | None) -> bool:
+        """Return whether the process died before the end; then it is dead now."""
+        process = self.machine.start(die_at)
+        try:
+            store = process.open()
+            actor = Actor(store, process.go, self.ids, process.pause)
+            perform(actor, self.story, self._told)
+        except Killed:
+            process.kill()
+            return True
+        if process.dead:  # a thread of it was hit, and nothing came after
+            process.kill()
+            return True
+        process.kill()
+        return False
+
+    def settle(self, store: Store, process: Process) -> None:
+        """Wait until no snapshot is pending."""
+        while any(each.state is SnapshotState.PENDING for each in store.list_snapshots()):
+            process.pause()
+
+    def _told(self, done: int) -> None:
+        self.done = done
+
+    def assert_survived(self, *, cut: bool) -> None:
+        process = self.machine.start()
+        store = process.open()
+        assert_story_survived(store, self.story, self.done, self.ids, cut=cut)
+        store.close()
+        self.assert_nothing_is_left()
+
+    def assert_nothing_is_left(self) -> None:
+        """Only the live data of volumes are there, and nothing waits for anybody."""
+        folder = Path("/store/volumes")
+        process = self.machine.start()
+        with process.open() as store:
+            volumes = {f"{each.volume_id}.data" for each in store.volumes.list()}
+            if volumes:
+                assert set(self.machine.files.list(folder)) <= volumes
+            assert store.check(data=True).findings == ()
+
+
+def die_at_each_step(
+    folder: Path, story: list[Line], stride: int, then: Callable[[Play], bool]
+) -> int:
+    """Have a process die at each step of a story, or each n-th; `then` does the rest.
+
+    Returns:
+        How many steps it has.
+    """
+    step = 1
+    while True:
+        play = Play(folder, story)
+        died = play.run(step)
+        try:
+            play.assert_survived(cut=then(play))
+        except BaseException as error:
+            error.add_note(f"killed at step {step}, in line {play.done}")
+            raise
+        if not died:
+            return step
+        step += 1 if LONG else stride
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_killed_at_each_step(fast_path: Path, name: str) -> None:
+    """F1, F2: what returned is there, snapshots are whole, and no change is missed."""
+    die_at_each_step(fast_path, STORIES[name], 5, lambda _play: False)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_killed_again_while_recovering(fast_path: Path, name: str) -> None:
+    """F6: so is the next one, at some step of opening the store and copying what was left."""
+    chance = random.Random(name)
+
+    def again(play: Play) -> bool:
+        process = play.machine.start(die_at=chance.randrange(1, 60))
+        with suppress(Killed):
+            play.settle(process.open(), process)
+        process.kill()
+        return False
+
+    die_at_each_step(fast_path, STORIES[name], 6, again)
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_power_cut_at_each_step(fast_path: Path, name: str) -> None:
+    """F7: what was flushed is there, snapshots are whole or in error, and no change is missed."""
+    chance = random.Random(name)
+
+    def cut(play: Play) -> bool:
+        play.machine.cut_power(chance)
+        return True
+
+    die_at_each_step(fast_path, STORIES[name], 5, cut)
+
+
+@pytest.mark.parametrize("name", ["pending", "loading", "sets"])
+def test_power_cut_after_a_kill(fast_path: Path, name: str) -> None:
+    """Snapshots that the next process has taken over, or not yet, do not outlive the machine."""
+    chance = random.Random(name)
+
+    def kill_and_cut(play: Play) -> bool:
+        process = play.machine.start(die_at=chance.randrange(1, 60))
+        with suppress(Killed):
+            play.settle(process.open(), process)
+        process.kill()
+        play.machine.cut_power(chance)
+        return True
+
+    die_at_each_step(fast_path, STORIES[name], 7, kill_and_cut)

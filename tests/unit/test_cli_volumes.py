@@ -1,0 +1,527 @@
+"""Each command on volumes parses, calls the store, and prints. The store here is a fake."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import pytest
+
+from ebsim.cli.binary_streams import PIECE_SIZE
+from ebsim.cli.environment import Environment
+from ebsim.cli.main import run
+from ebsim.ids import VolumeId
+from ebsim.requests import Filter, VolumeModificationRequest, VolumeQuery, VolumeRequest
+from ebsim.results import (
+    ModificationState,
+    Volume,
+    VolumeModification,
+    VolumePage,
+    VolumeShape,
+    VolumeState,
+)
+from ebsim.units import GIB, MIB
+
+if TYPE_CHECKING:
+    from ebsim.engine import Store
+
+VOLUME_ID = VolumeId("vol-0123456789abcdef0")
+SNAP = "snap-0123456789abcdef0"
+NOON_US = 1_767_268_800_000_000  # 2026-01-01T12:00:00Z
+
+VOLUME = Volume(
+    volume_id=VOLUME_ID,
+    size_bytes=8 * GIB,
+    state=VolumeState.AVAILABLE,
+    volume_type="gp3",
+    iops=3000,
+    throughput=125,
+    zone="us-east-1a",
+    snapshot_id=SNAP,
+    create_time_us=NOON_US,
+    tags={"Name": "web1"},
+    initialization_percent=42,
+    initialization_rate=100,
+)
+EMPTY = replace(
+    VOLUME,
+    volume_type="standard",
+    iops=0,
+    throughput=0,
+    snapshot_id="",
+    tags={},
+    initialization_percent=100,
+    initialization_rate=0,
+)
+MODIFICATION = VolumeModification(
+    volume_id=VOLUME_ID,
+    state=ModificationState.OPTIMIZING,
+    original=VolumeShape(size_gib=4, volume_type="standard", iops=0, throughput=0),
+    target=VolumeShape(size_gib=8, volume_type="gp3", iops=3000, throughput=125),
+    progress_percent=7,
+    start_time_us=NOON_US,
+    end_time_us=None,
+)
+
+
+class FakeFile:
+    """A small volume in memory; only what the commands use."""
+
+    def __init__(self, calls: list[tuple[Any, ...]]) -> None:
+        self.data = bytearray(b"0123456789abcdef")
+        self.calls = calls
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.calls.append(("close file",))
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def pread(self, length: int, offset: int) -> bytes:
+        return bytes(self.data[offset : offset + length])
+
+    def pwrite(self, data: bytes, offset: int) -> int:
+        assert offset + len(data) <= len(self.data)
+        self.data[offset : offset + len(data)] = data
+        self.calls.append(("pwrite", len(data), offset))
+        return len(data)
+
+    def discard(self, offset: int, length: int) -> None:
+        self.calls.append(("discard", offset, length))
+
+    def flush(self) -> None:
+        self.calls.append(("flush",))
+
+
+class FakeStore:
+    """Answers with fixed records, and remembers what it was asked; its volumes are itself."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.file = FakeFile(self.calls)
+        self.shown = [VOLUME]
+        self.next_token: str | None = None
+        self.modified = [MODIFICATION]
+        self.volumes = self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.calls.append(("close",))
+
+    def create(self, request: VolumeRequest) -> Volume:
+        self.calls.append(("create", request))
+        return self.shown[0]
+
+    def import_image(self, path: str, request: VolumeRequest, progress: object) -> Volume:
+        assert progress is not None
+        self.calls.append(("import", path, request))
+        return EMPTY
+
+    def describe(self, query: VolumeQuery) -> VolumePage:
+        self.calls.append(("describe", query))
+        return VolumePage(volumes=tuple(self.shown), next_token=self.next_token)
+
+    def get(self, volume_id: str) -> Volume:
+        self.calls.append(("get", volume_id))
+        return self.shown[0]
+
+    def modifications(self, volume_ids: Sequence[str]) -> list[VolumeModification]:
+        self.calls.append(("modifications", volume_ids))
+        return self.modified
+
+    def modify(self, volume_id: str, request: VolumeModificationRequest) -> VolumeModification:
+        self.calls.append(("modify", volume_id, request))
+        return MODIFICATION
+
+    def delete(self, volume_id: str) -> None:
+        self.calls.append(("delete", volume_id))
+
+    def open(self, volume_id: str) -> FakeFile:
+        self.calls.append(("open", volume_id))
+        return self.file
+
+    def initialize(self, volume_id: str, rate: int | None, progress: object) -> None:
+        assert progress is not None
+        self.calls.append(("initialize", volume_id, rate))
+
+
+class FakeStores:
+    """Opens one fake store, whatever the path."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.made: list[bool] = []
+
+    def create(self, path: Path) -> "Store":
+        raise AssertionError(path)
+
+    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> "Store":
+        assert path == Path("/default")
+        self.made.append(create)
+        return cast("Store", self.store)
+
+
+class Terminal:
+    """Runs commands on one fake store."""
+
+    def __init__(self, capture: pytest.CaptureFixture[bytes]) -> None:
+        self.stores = FakeStores()
+        self.store = self.stores.store
+        self.errors = ""
+        self._capture = capture
+
+    def bytes(self, *arguments: str, expect: int = 0) -> bytes:
+        """Run a command, check its exit code, and return its standard output."""
+        code = run(arguments, Environment(store=Path("/default")), self.stores)
+        output, errors = self._capture.readouterr()
+        self.errors = errors.decode()
+        assert code == expect, output.decode() + self.errors
+        return output
+
+    def run(self, *arguments: str, expect: int = 0) -> str:
+        """Run a command and return its standard output as text."""
+        return self.bytes(*arguments, expect=expect).decode()
+
+    def json(self, *arguments: str, expect: int = 0) -> Any:
+        """Run a command with --json, and return its only document."""
+        return json.loads(self.run(*arguments, "--json", expect=expect))
+
+
+@pytest.fixture
+def terminal(capfdbinary: pytest.CaptureFixture[bytes]) -> Terminal:
+    return Terminal(capfdbinary)
+
+
+def type_in(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Have standard input hold these bytes, as from a pipe."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+VOLUME_DOCUMENT = {
+    "VolumeId": VOLUME_ID,
+    "Size": 8,
+    "State": "available",
+    "VolumeType": "gp3",
+    "Iops": 3000,
+    "Throughput": 125,
+    "AvailabilityZone": "us-east-1a",
+    "SnapshotId": SNAP,
+    "CreateTime": "2026-01-01T12:00:00.000Z",
+    "Tags": [{"Key": "Name", "Value": "web1"}],
+    "Encrypted": False,
+    "MultiAttachEnabled": False,
+    "Attachments": [],
+    "InitializationProgress": "42%",
+    "VolumeInitializationRate": 100,
+}
+MODIFICATION_DOCUMENT = {
+    "VolumeId": VOLUME_ID,
+    "ModificationState": "optimizing",
+    "Progress": 7,
+    "StartTime": "2026-01-01T12:00:00.000Z",
+    "EndTime": None,
+    "OriginalSize": 4,
+    "OriginalVolumeType": "standard",
+    "OriginalIops": None,
+    "OriginalThroughput": None,
+    "TargetSize": 8,
+    "TargetVolumeType": "gp3",
+    "TargetIops": 3000,
+    "TargetThroughput": 125,
+}
+
+
+def test_create_passes_its_options_on(terminal: Terminal) -> None:
+    document = terminal.json(
+        *("volume", "create", "--size", "100", "--snapshot", SNAP, "--type", "gp3"),
+        *("--iops", "4000", "--throughput", "250", "--az", "us-east-1c"),
+        *("--tag", "Name=a=b", "--tag", "x=", "--initialization-rate", "300"),
+    )
+    request = VolumeRequest(
+        size_gib=100,
+        snapshot_id=SNAP,
+        volume_type="gp3",
+        iops=4000,
+        throughput=250,
+        zone="us-east-1c",
+        tags={"Name": "a=b", "x": ""},
+        initialization_rate=300,
+    )
+    assert terminal.store.calls == [("create", request), ("close",)]
+    assert document == VOLUME_DOCUMENT
+    assert terminal.stores.made == [True]
+
+
+def test_create_without_options_uses_the_defaults(terminal: Terminal) -> None:
+    text = terminal.run("volume", "create", "--size", "8")
+    assert terminal.store.calls[0] == ("create", VolumeRequest(size_gib=8))
+    assert text == (
+        f"Created {VOLUME_ID} from {SNAP}: 8 GiB, gp3, 3,000 IOPS, 125 MiB/s, us-east-1a.\n"
+    )
+
+
+def test_import_passes_its_options_on(terminal: Terminal) -> None:
+    document = terminal.json("volume", "import", "disk.img", "--size", "10", "--type", "standard")
+    request = VolumeRequest(size_gib=10, volume_type="standard")
+    assert terminal.store.calls[0] == ("import", "disk.img", request)
+    assert (document["Iops"], document["Throughput"], document["SnapshotId"]) == (None, None, "")
+    assert document["VolumeInitializationRate"] is None
+    assert terminal.stores.made == [True]
+
+
+def test_list_asks_for_what_is_named(terminal: Terminal) -> None:
+    document = terminal.json(
+        *("volume", "list", VOLUME_ID, "--state", "error", "--max-items", "7"),
+        *("--starting-token", "bmV4", "--filter", "Name=tag:Name,Values=web*,db?"),
+    )
+    query = VolumeQuery(
+        volume_ids=(VOLUME_ID,),
+        states=("error",),
+        filters=(Filter("tag:Name", ("web*", "db?")),),
+        max_results=7,
+        next_token="bmV4",
+    )
+    assert terminal.store.calls[0] == ("describe", query)
+    assert document == {"Volumes": [VOLUME_DOCUMENT]}
+    assert terminal.stores.made == [False]
+
+
+def test_list_tells_how_to_go_on(terminal: Terminal) -> None:
+    terminal.store.next_token = "bmV4"
+    assert terminal.json("volume", "list")["NextToken"] == "bmV4"
+    assert terminal.run("volume", "list").endswith("\nThere are more: --starting-token bmV4\n")
+
+
+def test_list_table(terminal: Terminal) -> None:
+    terminal.store.shown = [VOLUME, EMPTY]
+    header, first, second = terminal.run("volume", "list").splitlines()
+    assert header.split() == [
+        "VOLUME",
+        "STATE",
+        "TYPE",
+        "SIZE",
+        "ZONE",
+        "MADE",
+        "FROM",
+        "LOADED",
+        "NAME",
+    ]
+    assert first.split()[5:] == ["us-east-1a", SNAP, "42%", "web1"]
+    assert second.split()[5:] == ["us-east-1a", "-", "-"]
+
+
+def test_list_of_nothing(terminal: Terminal) -> None:
+    terminal.store.shown = []
+    assert terminal.run("volume", "list") == "No volumes.\n"
+
+
+def test_show_has_the_last_modification(terminal: Terminal) -> None:
+    shown = terminal.json("volume", "show", VOLUME_ID)
+    assert shown == {**VOLUME_DOCUMENT, "VolumeModification": MODIFICATION_DOCUMENT}
+    text = terminal.run("volume", "show", VOLUME_ID)
+    assert "Loaded     42% at up to 100 MiB/s\n" in text
+    assert "from 4 GiB standard to 8 GiB gp3, 3,000 IOPS, 125 MiB/s\n" in text
+    assert "Tag        Name=web1\n" in text
+
+
+def test_show_of_an_empty_volume_that_was_never_modified(terminal: Terminal) -> None:
+    terminal.store.shown, terminal.store.modified = [EMPTY], []
+    assert terminal.json("volume", "show", VOLUME_ID)["VolumeModification"] is None
+    text = terminal.run("volume", "show", VOLUME_ID)
+    assert "Made from  nothing: it was empty" in text
+    assert "Loaded" not in text
+    assert "Modified" not in text
+
+
+def test_modify_passes_its_options_on(terminal: Terminal) -> None:
+    document = terminal.json(
+        *("volume", "modify", VOLUME_ID, "--size", "8", "--type", "gp3", "--iops", "3000"),
+        *("--throughput", "125"),
+    )
+    request = VolumeModificationRequest(size_gib=8, volume_type="gp3", iops=3000, throughput=125)
+    assert terminal.store.calls[0] == ("modify", VOLUME_ID, request)
+    assert document == {"VolumeModification": MODIFICATION_DOCUMENT}
+    terminal.run("volume", "modify", VOLUME_ID)
+    assert terminal.store.calls[2] == ("modify", VOLUME_ID, VolumeModificationRequest())
+
+
+def test_delete(terminal: Terminal) -> None:
+    assert terminal.json("volume", "delete", VOLUME_ID) == {
+        "VolumeId": VOLUME_ID,
+        "State": "deleted",
+    }
+    assert terminal.run("volume", "delete", VOLUME_ID) == f"Deleted {VOLUME_ID}.\n"
+    assert terminal.store.calls[0] == ("delete", VOLUME_ID)
+
+
+def test_initialize_passes_its_rate_on(terminal: Terminal) -> None:
+    terminal.run("volume", "initialize", VOLUME_ID)
+    terminal.json("volume", "initialize", VOLUME_ID, "--rate", "100")
+    calls = [call for call in terminal.store.calls if call[0] == "initialize"]
+    assert calls == [("initialize", VOLUME_ID, None), ("initialize", VOLUME_ID, 100)]
+
+
+def test_discard_takes_sizes_with_units(terminal: Terminal) -> None:
+    document = terminal.json(
+        "volume", "discard", VOLUME_ID, "--offset", "1GiB", "--length", "512KiB"
+    )
+    assert document == {"VolumeId": VOLUME_ID, "Offset": GIB, "SizeInBytes": MIB // 2}
+    assert terminal.store.calls[1:3] == [("discard", GIB, MIB // 2), ("flush",)]
+
+
+# bytes
+
+
+@pytest.mark.parametrize(
+    ("options", "data"),
+    [
+        ((), b"0123456789abcdef"),
+        (("--offset", "10"), b"abcdef"),
+        (("--offset", "10", "--length", "2"), b"ab"),
+        (("--length", "0"), b""),
+        (("--offset", "16"), b""),
+    ],
+)
+def test_read_prints_the_bytes_alone(
+    options: tuple[str, ...], data: bytes, terminal: Terminal
+) -> None:
+    assert terminal.bytes("volume", "read", VOLUME_ID, *options) == data
+    assert terminal.errors == ""
+    assert terminal.store.calls[-2:] == [("close file",), ("close",)]
+
+
+def test_read_of_a_large_range_comes_in_pieces(terminal: Terminal) -> None:
+    terminal.store.file.data = bytearray(os.urandom(2 * PIECE_SIZE + 3))
+    assert terminal.bytes("volume", "read", VOLUME_ID) == terminal.store.file.data
+
+
+@pytest.mark.parametrize("options", [("--offset", "17"), ("--offset", "1", "--length", "16")])
+def test_read_behind_the_end_is_refused_before_any_byte(
+    options: tuple[str, ...], terminal: Terminal
+) -> None:
+    assert terminal.bytes("volume", "read", VOLUME_ID, *options, expect=1) == b""
+    assert "are not within volume" in terminal.errors
+
+
+def test_read_has_no_place_for_a_document(terminal: Terminal) -> None:
+    document = terminal.json("volume", "read", VOLUME_ID, expect=2)
+    assert "leave out --json" in document["Error"]["Message"]
+    assert terminal.store.calls == []
+
+
+def test_read_to_a_terminal_is_refused(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert terminal.run("volume", "read", VOLUME_ID, expect=2) == ""
+    assert "standard output is a terminal" in terminal.errors
+    assert terminal.store.calls == []
+
+
+def test_write_writes_what_comes_and_flushes(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_in(monkeypatch, b"\0\xff\n")
+    document = terminal.json("volume", "write", VOLUME_ID, "--offset", "3")
+    assert document == {"VolumeId": VOLUME_ID, "Offset": 3, "SizeInBytes": 3}
+    assert bytes(terminal.store.file.data) == b"012\0\xff\n6789abcdef"
+    assert terminal.store.calls[1:] == [
+        ("pwrite", 3, 3),
+        ("flush",),
+        ("close file",),
+        ("close",),
+    ]
+
+
+def test_write_of_much_comes_in_pieces(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = os.urandom(PIECE_SIZE + 5)
+    terminal.store.file.data = bytearray(len(data))
+    type_in(monkeypatch, data)
+    terminal.run("volume", "write", VOLUME_ID)
+    assert terminal.store.file.data == data
+
+
+def test_write_of_nothing_is_no_error(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    type_in(monkeypatch, b"")
+    text = terminal.run("volume", "write", VOLUME_ID, "--offset", "16")
+    assert text == f"Wrote 0 B (0 bytes) at offset 16 of {VOLUME_ID}.\n"
+
+
+def test_write_from_a_pipe_stops_at_the_end(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_in(monkeypatch, bytes(17))
+    terminal.run("volume", "write", VOLUME_ID, expect=1)
+    assert "Bytes 0 to 17 are not within volume" in terminal.errors
+
+
+def test_write_from_a_file_that_is_too_large_writes_nothing(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(bytes(2 * PIECE_SIZE))
+    terminal.store.file.data = bytearray(b"x" * (PIECE_SIZE + 1))
+    with image.open("rb") as opened:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(opened))
+        terminal.run("volume", "write", VOLUME_ID, expect=1)
+    assert set(terminal.store.file.data) == {ord("x")}
+
+
+# usage
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create", "--size", "big"),
+        ("create", "--tag", "nothing"),
+        ("import",),
+        ("import", ""),
+        ("list", "--filter", "size=1"),
+        ("show",),
+        ("show", VOLUME_ID, VOLUME_ID),
+        ("modify",),
+        ("delete",),
+        ("discard", VOLUME_ID, "--offset", "0"),
+        ("discard", VOLUME_ID, "--length", "1"),
+        ("read", VOLUME_ID, "--offset", "-1"),
+        ("read", VOLUME_ID, "--offset", "1KB"),
+        ("read", VOLUME_ID, "--length", "1.5GiB"),
+        ("write", VOLUME_ID, "--offset", ""),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], terminal: Terminal) -> None:
+    assert terminal.run("volume", *arguments, expect=2) == ""
+    assert terminal.errors.startswith("ebsim: error: ")
+    assert terminal.errors.count("\n") == 1
+    assert terminal.store.calls == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "create",
+        "import",
+        "list",
+        "show",
+        "modify",
+        "delete",
+        "read",
+        "write",
+        "discard",
+        "initialize",
+    ],
+)
+def test_every_help_has_a_summary_and_an_example(name: str, terminal: Terminal) -> None:
+    text = terminal.run("volume", name, "--help")
+    assert text.splitlines()[2].endswith(".")
+    assert f"Examples:\n    ebsim volume {name}" in text.replace("echo hello | ", "")
