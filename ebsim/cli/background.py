@@ -1,6 +1,6 @@
 """Leaving work to a process of its own, which goes on when the command has ended."""
 
-import subprocess
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,11 +25,11 @@ class BackgroundProcesses:
             OSError: It cannot be started.
         """
         command = [sys.executable, "-m", "ebsim", "--store", str(store.absolute()), *arguments]
-        process = subprocess.Popen(  # noqa: S603 - ourselves, with ids that were checked
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        nowhere = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ]
+        return os.posix_spawn(
+            sys.executable, command, os.environ, file_actions=nowhere, setsid=True
         )
-        return process.pid

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from ebsim.cli.background import Background
 from ebsim.cli.environment import Environment, read_environment
 from ebsim.cli.failures import EXIT_PIPE_CLOSED, describe_failure
 from ebsim.cli.invocation import Invocation
@@ -88,18 +89,24 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def run(arguments: Sequence[str], environment: Environment, stores: Stores) -> int:
+def run(
+    arguments: Sequence[str],
+    environment: Environment,
+    stores: Stores,
+    background: Background | None = None,
+) -> int:
     """Run one command.
 
     Args:
         arguments: The command line without the program's name.
         environment: What the environment says.
         stores: Where stores come from.
+        background: Starts commands that nobody waits for; None: as processes.
 
     Returns:
         The exit code (ebsim.cli.failures has the table). No exception leaves.
     """
-    invocation = Invocation(environment, stores)
+    invocation = Invocation(environment, stores, background)
     prepare_streams()
     with signals_as_exceptions():
         try:

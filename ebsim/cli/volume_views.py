@@ -165,11 +165,22 @@ def page_text(page: VolumePage) -> str:
     return table([header, *rows], right={3, 6}) + more(page.next_token)
 
 
-def created_text(record: Volume) -> str:
-    """Return the text of `volume create` and `volume import`."""
+def created_text(record: Volume, loader: int | None = None) -> str:
+    """Return the text of `volume create` and `volume import`.
+
+    Args:
+        record: The volume.
+        loader: The process that loads it, or None.
+    """
     origin = f" from {record.snapshot_id}" if record.snapshot_id else ""
     size = record.size_bytes // GIB
-    return f"Created {record.volume_id}{origin}: {size} GiB, {_performance(record)}, {record.zone}."
+    made = f"Created {record.volume_id}{origin}: {size} GiB, {_performance(record)}, {record.zone}."
+    if loader is None:
+        return made
+    return (
+        f"{made}\nProcess {loader} loads it. To go on if it was stopped:\n"
+        f"  ebsim volume initialize {record.volume_id} --rate {record.initialization_rate}"
+    )
 
 
 def transfer_text(verb: str, volume_id: str, offset: int, size_bytes: int) -> str:

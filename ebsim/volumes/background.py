@@ -69,9 +69,9 @@ class BackgroundLoading:
 
     def _run(self, volume_id: VolumeId, rate: int, stopped: threading.Event) -> None:
         try:
-            with writing(self._context), self._live.using(volume_id) as live:
+            with writing(self._context):
                 pace = Pace(rate, stopped.wait)
-                load_all(self._context, live, pace, SilentProgress(), stopped)
+                load_all(self._context, self._live, volume_id, pace, SilentProgress(), stopped)
         except (EbsimError, OSError) as error:
             _log.warning("volume %s could not be loaded: %s", volume_id, error)
         finally:

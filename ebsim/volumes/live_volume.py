@@ -374,7 +374,7 @@ class LiveVolume:
                 self._prepare_write(block, whole=len(part) == BLOCK_SIZE)
             try:
                 self._data.write_at(place, (part,))
-                if first:
+                if self._origin is not None:
                     self._is_local_now(block)
             except OSError as error:
                 self._write_failed(block)
@@ -427,9 +427,12 @@ class LiveVolume:
         origin.mark_local(block)
 
     def _write_failed(self, block: int) -> None:
-        """Have the next write to a block prepare again, where this one was to make it local."""
+        """Have the next write to a block prepare again, where this one was to make it local.
+
+        A block that is local stays written: some of the bytes may have reached the file.
+        """
         origin = self._origin
-        if origin is not None and not origin.is_recoverable(block):
+        if origin is not None and not origin.is_local(block):
             self._written[block // LEAF_BLOCKS][block % LEAF_BLOCKS] = 0
 
     def _discard_block(self, block: int) -> None:

@@ -2,20 +2,28 @@
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 
+from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.reclaim import reclaim_if_possible
-from ebsim.core.space import SpaceChange
 from ebsim.core.volume_parent import release_origin
 from ebsim.core.volume_records import get_managed
+from ebsim.errors import ConflictError, ErrorCode
+from ebsim.ids import VolumeId
 from ebsim.progress import Progress
-from ebsim.storage.catalog import CatalogWriter
 from ebsim.units import BLOCK_SIZE, MIB
 from ebsim.volumes.live_volume import LiveVolume
+from ebsim.volumes.origin import Origin
+from ebsim.volumes.registry import LiveVolumes
 
 BLOCKS_BETWEEN_FLUSHES = 256
+"""128 MiB; where a rate is kept, a turn is as long."""
+
+WAIT_S = 1.0
+"""How long is waited for another process, before it is tried again."""
 
 
 @dataclass(slots=True)
@@ -48,16 +56,21 @@ class Pace:
 
 def load_all(
     context: StoreContext,
-    live: LiveVolume,
+    volumes: LiveVolumes,
+    volume_id: VolumeId,
     pace: Pace,
     progress: Progress,
     stopped: threading.Event | None = None,
 ) -> bool:
     """Load what is missing of a volume, and let go of what it was made from.
 
+    Where a rate is kept, it is done by turns, and the volume is closed between two: so that other
+    processes can use it meanwhile.
+
     Args:
         context: The store.
-        live: The volume; others may use it meanwhile.
+        volumes: The open volumes.
+        volume_id: The volume; others may use it meanwhile.
         pace: Keeps the rate.
         progress: Told how far it is.
         stopped: Set when it is to be broken off; what is loaded stays.
@@ -66,31 +79,108 @@ def load_all(
         Whether all of it is loaded.
 
     Raises:
+        ConflictError: Another process has it open.
         CorruptionError: A block is damaged in the store; what is loaded stays.
         LimitExceededError, StoreError: The volume's file cannot be written.
     """
-    origin = live.origin
-    if origin is None:
-        return True
-    progress.start(f"loading {live.volume_id}", origin.count_missing() * BLOCK_SIZE)
+    turn = _Turn(0, 0)
+    told = False
     try:
-        for count, block in enumerate(origin.missing(), 1):
-            if stopped is not None and stopped.is_set():
-                return False
-            live.load(block)
-            progress.advance(BLOCK_SIZE)
-            if count % BLOCKS_BETWEEN_FLUSHES == 0:
-                live.flush()
-            pace.handled(BLOCK_SIZE)
-        live.flush()
+        while not turn.last:
+            with _opened(volumes, volume_id, pace, stopped) as live:
+                origin = None if live is None else live.origin
+                if live is None or origin is None:
+                    return live is not None
+                if not told:
+                    told = True
+                    total = origin.count_missing() * BLOCK_SIZE
+                    progress.start(f"loading {volume_id}", total)
+                limit = BLOCKS_BETWEEN_FLUSHES if pace.rate else None
+                turn = _load_turn(live, origin, turn.end, limit, progress, stopped)
+                if turn.last:
+                    live.end_loading(lambda: _let_go(context, volume_id))
+            if _is_set(stopped):
+                return turn.last
+            pace.handled(turn.loaded * BLOCK_SIZE)
     finally:
-        progress.finish()
-    live.end_loading(lambda: context.catalog.update(lambda writer: _release(writer, live)))
+        if told:
+            progress.finish()
     reclaim_if_possible(context)
     return True
 
 
-def _release(writer: CatalogWriter, live: LiveVolume) -> None:
-    space = SpaceChange(writer)
-    release_origin(writer, space, get_managed(writer, live.volume_id))
-    space.save()
+@contextmanager
+def _opened(
+    volumes: LiveVolumes, volume_id: VolumeId, pace: Pace, stopped: threading.Event | None
+) -> Iterator[LiveVolume | None]:
+    """Return a context in which the volume is open, or None when it is to be broken off.
+
+    Where a rate is kept, there is time to wait for another process that has it open.
+    """
+    live = None
+    while live is None:
+        try:
+            live = volumes.acquire(volume_id)
+        except ConflictError as error:
+            if not pace.rate or error.code != ErrorCode.VOLUME_IN_USE:
+                raise
+            pace.wait(WAIT_S)
+            if _is_set(stopped):
+                yield None
+                return
+    try:
+        yield live
+    finally:
+        volumes.release(live)
+
+
+def _is_set(event: threading.Event | None) -> bool:
+    return event is not None and event.is_set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What was loaded while the volume was open.
+
+    Attributes:
+        end: Every block below it is loaded.
+        loaded: How many were loaded.
+        last: Whether none is missing any more.
+    """
+
+    end: int
+    loaded: int
+    last: bool = False
+
+
+def _load_turn(
+    live: LiveVolume,
+    origin: Origin,
+    start: int,
+    limit: int | None,
+    progress: Progress,
+    stopped: threading.Event | None,
+) -> _Turn:
+    loaded = 0
+    for block in origin.missing(start):
+        if loaded == limit or _is_set(stopped):
+            live.flush()
+            return _Turn(block, loaded)
+        live.load(block)
+        loaded += 1
+        progress.advance(BLOCK_SIZE)
+        if loaded % BLOCKS_BETWEEN_FLUSHES == 0:
+            live.flush()
+    live.flush()
+    return _Turn(0, loaded, last=origin.count_missing() == 0)
+
+
+def _let_go(context: StoreContext, volume_id: VolumeId) -> None:
+    commit_journaled(context, lambda commit: _release(commit, volume_id))
+
+
+def _release(commit: JournaledCommit, volume_id: VolumeId) -> None:
+    volume = get_managed(commit.writer, volume_id)
+    loaded = release_origin(commit.writer, commit.space, volume)
+    if loaded != volume:
+        commit.journal("modify-volume", {"volume": asdict(loaded)})

@@ -225,8 +225,8 @@ class VolumeOperations:
         wanted = parse_volume_id(volume_id)
         self._held().background.stop(wanted)
         pace = Pace(rate or 0, threading.Event().wait)
-        with writing(self._context), self._held().live.using(wanted) as live:
-            load_all(self._context, live, pace, progress or SilentProgress())
+        with writing(self._context):
+            load_all(self._context, self._held().live, wanted, pace, progress or SilentProgress())
 
     def _show(self, record: VolumeRecord) -> Volume:
         """Return a volume as a user sees it, with how much of it is loaded."""

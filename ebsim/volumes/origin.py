@@ -67,11 +67,13 @@ class Origin:
         place = self._place(block)
         return None if place is None else self._loader.load(place)
 
-    def missing(self) -> Iterator[int]:
-        """Yield the blocks that are not local, ascending; each is looked at when its turn comes."""
+    def missing(self, start: int = 0) -> Iterator[int]:
+        """Yield the blocks from `start` on that are not local, looked at when their turn comes."""
         for leaf in self._leaves():
+            if leaf < start // LEAF_BLOCKS:
+                continue
             flags = self._local.get(leaf) or self._look_up(leaf)
-            place = flags.find(0)
+            place = flags.find(0, max(0, start - leaf * LEAF_BLOCKS))
             while place >= 0:
                 yield leaf * LEAF_BLOCKS + place
                 place = flags.find(0, place + 1)

@@ -150,6 +150,26 @@ def test_loading_that_finds_no_space_fails_and_can_be_done_again(machine: Machin
         assert_no_change_missed(store, {0, 1, 2})
 
 
+def test_write_that_reached_the_file_and_then_failed_is_not_missed(machine: Machine) -> None:
+    """F14: the bytes are there, but no room is left to say that the block is local."""
+    disk = Disk()
+    process = machine.start(observer=disk)
+    with process.open() as store:
+        with store.volumes.open(new_volume(store)) as file:
+            for block in range(3):
+                write(file, block, 4)
+            made = wait(store, store.create_snapshot(file.name))
+        volume = new_volume(store, made.snapshot_id)
+        with store.volumes.open(volume) as file:
+            write(file, 0, 8)  # from now on the leaf is known to be written to
+            disk.fill(".intents")
+            with pytest.raises(LimitExceededError, match="no space"):
+                file.pwrite(b"some bytes", BLOCK_SIZE + 777)
+            assert file.pread(10, BLOCK_SIZE + 777) == b"some bytes"
+            disk.failing.clear()
+        assert_no_change_missed(store, {0, 1, 2})
+
+
 def test_block_that_cannot_be_kept_fails_the_snapshot_and_not_the_writer(
     machine: Machine,
 ) -> None:

@@ -178,11 +178,17 @@ class Terminal:
         self.stores = FakeStores()
         self.store = self.stores.store
         self.errors = ""
+        self.begun: list[tuple[Path, list[str]]] = []
         self._capture = capture
+
+    def start(self, store: Path, arguments: Sequence[str]) -> int:
+        """Note a command that is left to a process, as `Background`."""
+        self.begun.append((store, list(arguments)))
+        return 4711
 
     def bytes(self, *arguments: str, expect: int = 0) -> bytes:
         """Run a command, check its exit code, and return its standard output."""
-        code = run(arguments, Environment(store=Path("/default")), self.stores)
+        code = run(arguments, Environment(store=Path("/default")), self.stores, self)
         output, errors = self._capture.readouterr()
         self.errors = errors.decode()
         assert code == expect, output.decode() + self.errors
@@ -260,6 +266,21 @@ def test_create_passes_its_options_on(terminal: Terminal) -> None:
     assert terminal.store.calls == [("create", request), ("close",)]
     assert document == VOLUME_DOCUMENT
     assert terminal.stores.made == [True]
+    loading = ["volume", "initialize", VOLUME_ID, "--rate", "300"]
+    assert terminal.begun == [(Path("/default"), loading)]
+
+
+def test_create_tells_who_loads_the_volume(terminal: Terminal) -> None:
+    text = terminal.run("volume", "create", "--snapshot", SNAP, "--initialization-rate", "100")
+    assert text.splitlines()[1:] == [
+        "Process 4711 loads it. To go on if it was stopped:",
+        f"  ebsim volume initialize {VOLUME_ID} --rate 100",
+    ]
+
+
+def test_create_without_a_rate_leaves_nothing_to_a_process(terminal: Terminal) -> None:
+    terminal.run("volume", "create", "--snapshot", SNAP)
+    assert terminal.begun == []
 
 
 def test_create_without_options_uses_the_defaults(terminal: Terminal) -> None:

@@ -33,7 +33,7 @@ from ebsim.requests import VolumeRequest
     "--initialization-rate",
     type=int,
     metavar="MIB",
-    help="Also load it behind the scenes while the store is open, at 100 to 300 MiB a second.",
+    help="Have a background process load it, at 100 to 300 MiB a second.",
 )
 @volume_options
 @shared_options
@@ -63,4 +63,12 @@ def command(
     )
     with invocation.open_store(create=True) as store:
         volume = store.volumes.create(request)
-    invocation.answer(volume, volume_views.volume_document, volume_views.created_text)
+    process = None
+    if initialization_rate is not None:
+        rate = ["--rate", str(initialization_rate)]
+        process = invocation.start_in_background(["volume", "initialize", volume.volume_id, *rate])
+    invocation.answer(
+        volume,
+        volume_views.volume_document,
+        lambda record: volume_views.created_text(record, process),
+    )

@@ -19,12 +19,13 @@ PATIENCE_S = 60
 
 
 class AtTheEnd(SilentProgress):
-    """Does something when all is loaded, and before the origin is let go of."""
+    """Does something when the only block is loaded, and before the origin is let go of."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         self._action = action
 
-    def finish(self) -> None:
+    def advance(self, done_bytes: int) -> None:
+        assert done_bytes == BLOCK_SIZE
         self._action()
 
 
