@@ -19,7 +19,8 @@ from ebsim.core.leftovers import has_managed_volumes
 from ebsim.entropy import Entropy, SystemEntropy
 from ebsim.ids import SnapshotId, is_volume_id, parse_snapshot_id, parse_volume_id
 from ebsim.progress import Progress, SilentProgress
-from ebsim.requests import PruneOptions, SnapshotQuery, TagQuery
+from ebsim.reports import CompactReport
+from ebsim.requests import DataCheck, PruneOptions, SnapshotQuery, TagQuery
 from ebsim.results import (
     ChangedBlocks,
     ChargeEvent,
@@ -27,6 +28,7 @@ from ebsim.results import (
     DeleteReport,
     Event,
     PruneReport,
+    RebuildReport,
     RestoreReport,
     Snapshot,
     SnapshotPage,
@@ -142,6 +144,26 @@ class Store:
         if resume and not context.catalog.read_only and has_managed_volumes(context):
             store._volumes_held().resume()
         return store
+
+    @staticmethod
+    def rebuild(
+        path: str | os.PathLike[str],
+        seams: Seams | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> RebuildReport:
+        """Make a store's catalog again from its segments, or tell what that would make.
+
+        The old catalog is not looked at, and is set aside.
+
+        Raises:
+            NotFoundError, ConflictError, StoreError, LimitExceededError: As `rebuild_store`.
+        """
+        from ebsim.core.rebuild import rebuild_store
+
+        folder, progress = Path(path).absolute(), progress or SilentProgress()
+        return rebuild_store(folder, seams or Seams(), progress, dry_run=dry_run)
 
     @property
     def path(self) -> Path:
@@ -333,6 +355,7 @@ class Store:
         *,
         in_place: bool = False,
         force: bool = False,
+        zero_damaged: bool = False,
         progress: Progress | None = None,
     ) -> RestoreReport:
         """Write a snapshot's full image to a file or block device.
@@ -342,6 +365,8 @@ class Store:
             target: A new file, or a device that is not in use.
             in_place: Read an existing target and write only what differs.
             force: Replace an existing file.
+            zero_damaged: Write zeros for blocks whose stored bytes are damaged; the report's
+                `damaged_ranges` names them.
             progress: Told how far it is.
 
         Raises:
@@ -350,29 +375,11 @@ class Store:
             InvalidInputError: The target is too small, or no file or device.
             CorruptionError: Stored bytes are damaged; no target is left that looks whole.
         """
-        from ebsim.core.restore import restore_snapshot
-        from ebsim.storage.targets import open_target
+        from ebsim.core.restore import RestoreChoices, restore_to_path
 
-        wanted = parse_snapshot_id(snapshot_id)
-        size = self._completed_size(snapshot_id)
-        place = open_target(
-            Path(target), size, in_place=in_place, force=force, entropy=self._context.entropy
-        )
-        try:
-            written = restore_snapshot(
-                self._context, wanted, place, progress or SilentProgress(), in_place=in_place
-            )
-            place.commit()
-        except BaseException:
-            place.abort()
-            raise
-        return RestoreReport(
-            snapshot_id=wanted,
-            target=place.path,
-            size_bytes=size,
-            written_bytes=written,
-            in_place=in_place,
-        )
+        choices = RestoreChoices(in_place=in_place, force=force, zero_damaged=zero_damaged)
+        wanted, path = parse_snapshot_id(snapshot_id), Path(target)
+        return restore_to_path(self._context, wanted, path, choices, progress or SilentProgress())
 
     def read_block(self, snapshot_id: str, index: int) -> bytes:
         """Return the 524,288 bytes of one block of a snapshot; zeros where nothing was written.
@@ -411,11 +418,36 @@ class Store:
         with self._context.catalog.read() as reader:
             return list(read_ledger(reader))
 
-    def check(self, *, data: bool = False, progress: Progress | None = None) -> CheckReport:
-        """Check that the store is what it says; with `data`, read and prove every stored byte."""
+    def check(
+        self, *, data: bool | DataCheck = False, progress: Progress | None = None
+    ) -> CheckReport:
+        """Check that the store is what it says.
+
+        Args:
+            data: Also read and prove every stored byte, or those that a `DataCheck` asks for.
+            progress: Told how far it is.
+        """
         from ebsim.core.check import check_store
 
-        return check_store(self._context, progress or SilentProgress(), data=data)
+        wanted = data if isinstance(data, DataCheck) else DataCheck() if data else None
+        return check_store(self._context, progress or SilentProgress(), wanted)
+
+    def compact(self, *, dry_run: bool = False, progress: Progress | None = None) -> CompactReport:
+        """Copy what is live out of segments that are not worth keeping, and remove their files.
+
+        Args:
+            dry_run: Tell what would happen and change nothing.
+            progress: Told how far the copying is.
+
+        Raises:
+            LimitExceededError: NoSpace.
+            CorruptionError: A value of the catalog is damaged; `check` tells more.
+            StoreError: A write failed.
+        """
+        from ebsim.core.compact import compact_store
+
+        with self._writing():
+            return compact_store(self._context, progress or SilentProgress(), dry_run=dry_run)
 
     def create_tags(self, resource_ids: Sequence[str], tags: Mapping[str, str]) -> None:
         """Put tags on snapshots, volumes and images; on all that are named, or on none.
@@ -476,11 +508,10 @@ class Store:
     @quotas.setter
     def quotas(self, quotas: Quotas) -> None:
         """Keep these quotas in the store."""
-        from ebsim.core.quotas import save_quotas
+        from ebsim.core.quotas import set_quotas
 
         with self._writing():
-            self._context.ensure_writable()
-            self._context.catalog.update(lambda writer: save_quotas(writer, quotas))
+            set_quotas(self._context, quotas)
 
     @property
     def images(self) -> "ImageOperations":
@@ -549,12 +580,6 @@ class Store:
             if self._managed is None:
                 self._managed = ManagedVolumes(self._context, self._before_copy)
             return self._managed
-
-    def _completed_size(self, snapshot_id: str) -> int:
-        from ebsim.core.snapshots import get_completed
-
-        with self._context.catalog.read() as reader:
-            return get_completed(reader, parse_snapshot_id(snapshot_id)).size_bytes
 
     def _opener(
         self,

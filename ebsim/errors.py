@@ -77,6 +77,7 @@ class ErrorCode(StrEnum):
     TARGET_FAILED = "TargetFailed"
     STORE_NOT_FOUND = "StoreNotFound"
     STORE_EXISTS = "StoreExists"
+    STORE_IN_USE = "StoreInUse"
     STORE_FAILED = "StoreFailed"
     STORE_POISONED = "StorePoisoned"
     STORE_FORKED = "StoreForked"

@@ -213,3 +213,16 @@ class PruneOptions:
     keep_tags: Sequence[tuple[str, str]] = ()
     volume_ids: Sequence[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCheck:
+    """How many of the stored bytes a check reads.
+
+    Attributes:
+        sample_percent: Only so many of every hundred records, chosen at random; None: all.
+        older_than_s: Only what was not proved within so many seconds; None: also what was.
+    """
+
+    sample_percent: float | None = None
+    older_than_s: int | None = None

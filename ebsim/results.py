@@ -271,6 +271,8 @@ class RestoreReport:
         size_bytes: The exact size of the restored image.
         written_bytes: Bytes really written: data blocks, or with `in_place` those that differed.
         in_place: Whether only differing blocks were written.
+        damaged_ranges: Half-open byte ranges, ascending, that were written as zeros because their
+            stored bytes are damaged; only with `zero_damaged`.
     """
 
     snapshot_id: SnapshotId
@@ -278,6 +280,12 @@ class RestoreReport:
     size_bytes: int
     written_bytes: int
     in_place: bool
+    damaged_ranges: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every byte of the snapshot was restored."""
+        return not self.damaged_ranges
 
 
 class ChargeCause(StrEnum):
@@ -330,16 +338,68 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DataCoverage:
+    """Of which bytes a check of the data speaks.
+
+    Attributes:
+        live_bytes: Stored bytes that something refers to.
+        proved_before_bytes: Those of them that were left out because they were proved recently.
+        sample_percent: How many of every hundred remaining records were read; None for all.
+        older_than_s: How recently, in seconds; None if nothing was left out.
+    """
+
+    live_bytes: int
+    proved_before_bytes: int = 0
+    sample_percent: float | None = None
+    older_than_s: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte was read."""
+        return self.sample_percent is None and self.older_than_s is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebuildReport:
+    """What a rebuild made of the segments, or would make.
+
+    Attributes:
+        dry_run: Whether nothing was changed.
+        snapshots: Snapshots that are there again.
+        volumes: Volumes, those of scanned sources too.
+        images: Registered images.
+        policies: Lifecycle policies.
+        blocks: Stored blocks.
+        read_bytes: Bytes read from segments.
+        unreadable_bytes: Bytes in segments that are neither records nor holes; they are kept.
+        old_catalog: The folder in the store in which the old catalog is now; empty if none.
+        findings: What is damaged or missing; empty if everything is there again.
+    """
+
+    dry_run: bool
+    snapshots: int
+    volumes: int
+    images: int
+    policies: int
+    blocks: int
+    read_bytes: int
+    unreadable_bytes: int
+    old_catalog: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
     """What `check` looked at and found.
 
     Attributes:
-        level: `structure`, or `data` when every stored byte was read.
+        level: `structure`, or `data` when stored bytes were read.
         snapshots: Snapshots looked at.
         blocks: Stored block records looked at.
         read_bytes: Stored bytes read and proved (0 at level `structure`).
         orphan_bytes: Bytes in segments that nothing refers to; harmless.
         findings: What is wrong; empty for a healthy store.
+        coverage: Of which bytes that was read; None at level `structure`.
     """
 
     level: str
@@ -348,6 +408,7 @@ class CheckReport:
     read_bytes: int
     orphan_bytes: int
     findings: tuple[Finding, ...]
+    coverage: DataCoverage | None = None
 
     @property
     def healthy(self) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,12 @@ from ebsim.testing.seams import ManualClock, SeededEntropy, fast_folder
 
 if TYPE_CHECKING:
     from ebsim.engine import Seams, Store  # imported late: unit tests do without
+
+for number in (signal.SIGHUP, signal.SIGTERM):  # `nohup` has them ignored, in children too
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile(

@@ -1,7 +1,7 @@
 """From an exception to what the user sees of it: the one table of exit codes.
 
 - 0: done
-- 1: refused or failed; also `check` with findings
+- 1: refused or failed; also `check` with findings, and `compact` if a record had to stay
 - 2: wrong usage
 - 130: ended by SIGINT, 143 by SIGTERM, 129 by SIGHUP: 128 and the signal's number
 - 141: the reader of the output went away

@@ -13,6 +13,7 @@ from ebsim.errors import ErrorCode, NotFoundError
 if TYPE_CHECKING:
     from ebsim.cli.progress_bar import ProgressBar
     from ebsim.engine import Store
+    from ebsim.results import RebuildReport
 
 Result = TypeVar("Result")
 
@@ -69,6 +70,15 @@ class Invocation:
             NotFoundError: There is no store, and `create` was not asked for.
         """
         return self._stores.open(self.store_path, create=create, resume=resume)
+
+    def rebuild_store(self, *, dry_run: bool, progress: "ProgressBar") -> "RebuildReport":
+        """Make the store's catalog again, or tell what that would make.
+
+        Raises:
+            NotFoundError: There is no store.
+            ConflictError: A process has it open for writing.
+        """
+        return self._stores.rebuild(self.store_path, dry_run=dry_run, progress=progress)
 
     def start_in_background(self, arguments: Sequence[str]) -> int:
         """Start a command of ebsim on the same store and return its process id."""

@@ -6,15 +6,18 @@ say which size they are: `...ChargedSizeInBytes`, `StoredSizeInBytes`. Members a
 
 from collections.abc import Sequence
 
+from ebsim.cli.next_steps import next_command
 from ebsim.cli.output import Json, JsonValue
 from ebsim.clock import format_time
 from ebsim.results import (
     ChangedBlocks,
     ChargeEvent,
     CheckReport,
+    DataCoverage,
     DeletedSnapshot,
     DeleteReport,
     Finding,
+    RebuildReport,
     RestoreReport,
     Snapshot,
     SnapshotPage,
@@ -120,6 +123,7 @@ def restoration(report: RestoreReport) -> Json:
         "SizeInBytes": report.size_bytes,
         "WrittenSizeInBytes": report.written_bytes,
         "InPlace": report.in_place,
+        "DamagedRanges": [[start, end] for start, end in report.damaged_ranges],
     }
 
 
@@ -132,6 +136,32 @@ def check(report: CheckReport) -> Json:
         "Blocks": report.blocks,
         "ReadSizeInBytes": report.read_bytes,
         "OrphanSizeInBytes": report.orphan_bytes,
+        **({} if report.coverage is None else {"Coverage": _coverage(report.coverage)}),
+        "Findings": [_finding(finding) for finding in report.findings],
+    }
+
+
+def _coverage(coverage: DataCoverage) -> Json:
+    return {
+        "LiveSizeInBytes": coverage.live_bytes,
+        "ProvedBeforeSizeInBytes": coverage.proved_before_bytes,
+        "SamplePercent": coverage.sample_percent,
+        "OlderThanSeconds": coverage.older_than_s,
+    }
+
+
+def rebuild(report: RebuildReport) -> Json:
+    """Return the document of `rebuild`."""
+    return {
+        "DryRun": report.dry_run,
+        "Snapshots": report.snapshots,
+        "Volumes": report.volumes,
+        "Images": report.images,
+        "Policies": report.policies,
+        "Blocks": report.blocks,
+        "ReadSizeInBytes": report.read_bytes,
+        "UnreadableSizeInBytes": report.unreadable_bytes,
+        "OldCatalog": report.old_catalog or None,
         "Findings": [_finding(finding) for finding in report.findings],
     }
 
@@ -145,6 +175,7 @@ def _finding(finding: Finding) -> Json:
             {"SnapshotId": snapshot_id, "Start": start, "End": end}
             for snapshot_id, (start, end) in hits
         ],
+        "NextCommand": next_command(finding),
     }
 
 

@@ -51,7 +51,10 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
             "lifecycle",
             "events",
             "check",
+            "rebuild",
+            "compact",
             "stats",
+            "dump",
             "demo",
         )
     },

@@ -14,6 +14,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _BYTES = re.compile(r"(\d+) ?(|KiB|MiB|GiB|TiB)\Z", re.ASCII)
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%?\Z", re.ASCII)
+_PERIOD = re.compile(r"(\d{1,6})([smhdw])\Z", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _FILTER = re.compile(r"Name=([^,]+),Values=(.+)\Z", re.DOTALL)
 
 
@@ -64,6 +67,41 @@ def parse_time(context: click.Context, parameter: click.Parameter, text: str | N
         raise click.BadParameter(
             f"'{text}' is no time, such as 2027-01-31 or 2027-01-31T12:30Z.", context, parameter
         ) from error
+
+
+def parse_percent(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> float | None:
+    """Return a share given as `5%` or `0.5`, in percent: more than 0, at most 100.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    if text is None:
+        return None
+    found = _PERCENT.match(text)
+    percent = float(found[1]) if found else 0
+    if not 0 < percent <= 100:
+        message = f"'{text}' is no share such as 5% that is more than 0% and at most 100%."
+        raise click.BadParameter(message, context, parameter)
+    return percent
+
+
+def parse_period(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> int | None:
+    """Return a period such as `7d` in seconds.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    if text is None:
+        return None
+    found = _PERIOD.match(text)
+    if found is None:
+        message = f"'{text}' is no time such as 7d: a number and s, m, h, d or w."
+        raise click.BadParameter(message, context, parameter)
+    return int(found[1]) * _SECONDS[found[2]]
 
 
 def parse_tags_to_delete(

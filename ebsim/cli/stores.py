@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ebsim.engine import Store
+    from ebsim.progress import Progress
+    from ebsim.results import RebuildReport
 
 
 class Stores(Protocol):
@@ -16,6 +18,10 @@ class Stores(Protocol):
 
     def open(self, path: Path, *, create: bool = False, resume: bool = False) -> "Store":
         """Open the store in a folder; with `create`, make it where there is none."""
+        ...
+
+    def rebuild(self, path: Path, *, dry_run: bool, progress: "Progress") -> "RebuildReport":
+        """Make a store's catalog again from its segments."""
         ...
 
 
@@ -47,3 +53,14 @@ class EngineStores:
         from ebsim.engine import Store
 
         return Store.open(path, create=create, resume=resume)
+
+    def rebuild(self, path: Path, *, dry_run: bool, progress: "Progress") -> "RebuildReport":
+        """Make a store's catalog again from its segments, or tell what that would make.
+
+        Raises:
+            NotFoundError: There is no store.
+            ConflictError: A process has it open for writing.
+        """
+        from ebsim.engine import Store
+
+        return Store.rebuild(path, dry_run=dry_run, progress=progress)

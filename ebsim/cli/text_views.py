@@ -7,6 +7,7 @@ in the word beside it or in the heading of its column.
 from collections.abc import Sequence
 
 from ebsim.cli.layout import blocks, count, exact, more, pairs, table
+from ebsim.cli.next_steps import next_command
 from ebsim.cli.output import printable
 from ebsim.clock import format_time
 from ebsim.results import (
@@ -16,6 +17,7 @@ from ebsim.results import (
     DeletedSnapshot,
     DeleteReport,
     Finding,
+    RebuildReport,
     RestoreReport,
     Snapshot,
     SnapshotPage,
@@ -192,21 +194,22 @@ def restoration(report: RestoreReport) -> str:
         written = "all of it was written"
     else:
         written = f"{format_size(report.written_bytes)} of it was written, {rest}"
-    return (
+    line = (
         f"Restored {report.snapshot_id} to {printable(report.target)}:"
         f" {exact(report.size_bytes)}; {written}."
     )
+    if report.whole:
+        return line
+    lost = sum(end - start for start, end in report.damaged_ranges)
+    ranges = [f"  zeros: bytes {start:,} to {end:,}" for start, end in report.damaged_ranges]
+    damage = f"Damaged: {exact(lost)} of it are lost, and were written as zeros."
+    return "\n".join([line, *ranges, damage])
 
 
 def check(report: CheckReport) -> str:
     """Return the text of `check`."""
     whole = f"{count(report.snapshots, 'snapshot')} and {count(report.blocks, 'block')} stored"
-    depth = (
-        f"every stored byte read and proved ({format_size(report.read_bytes)})."
-        if report.level == "data"
-        else "structure checked; --data also reads and proves every stored byte."
-    )
-    lines = [f"{whole}: {depth}"]
+    lines = [f"{whole}: {_depth(report)}."]
     if report.orphan_bytes >= MIB:  # less is the file system's own overhead
         orphans = format_size(report.orphan_bytes)
         lines.append(f"{orphans} stored belong to nothing, which is harmless.")
@@ -217,7 +220,50 @@ def check(report: CheckReport) -> str:
     return "\n".join([*lines, f"Damaged: {count(len(report.findings), 'finding')}."])
 
 
+def _depth(report: CheckReport) -> str:
+    """Say how much was checked, so that nobody takes a part for the whole."""
+    coverage, read = report.coverage, format_size(report.read_bytes)
+    if coverage is None:
+        return "structure checked; --data also reads and proves every stored byte"
+    if coverage.complete:
+        return f"every stored byte read and proved ({read})"
+    what = "what was not proved lately"
+    if coverage.sample_percent is not None:
+        of = "" if coverage.older_than_s is None else f" of {what}"
+        what = f"a sample of {coverage.sample_percent:g} %{of}"
+    shown = f"{what} read and proved ({read} of {format_size(coverage.live_bytes)} stored)"
+    if coverage.older_than_s is None:
+        return shown
+    before = format_size(coverage.proved_before_bytes)
+    return f"{shown}; {before} stored were proved before and not read again"
+
+
+def rebuild(report: RebuildReport) -> str:
+    """Return the text of `rebuild`."""
+    verb = "Would make" if report.dry_run else "Made"
+    policies = "1 policy" if report.policies == 1 else f"{report.policies:,} policies"
+    made = (
+        f"{verb} the catalog again: {count(report.snapshots, 'snapshot')},"
+        f" {count(report.volumes, 'volume')}, {count(report.images, 'image')},"
+        f" {policies},"
+        f" {count(report.blocks, 'block')} stored;"
+        f" every stored byte read and proved ({format_size(report.read_bytes)})."
+    )
+    lines = [made]
+    if report.unreadable_bytes:
+        kept = exact(report.unreadable_bytes)
+        lines.append(f"{kept} in segments are neither records nor holes, and are kept.")
+    if report.old_catalog:
+        lines.append(f"The old catalog is in {report.old_catalog}.")
+    for finding in report.findings:
+        lines += _finding(finding)
+    if report.findings:
+        lines.append(f"Damaged: {count(len(report.findings), 'finding')}.")
+    return "\n".join(lines)
+
+
 def _finding(finding: Finding) -> list[str]:
+    command = next_command(finding)
     hits = zip(finding.snapshots, finding.ranges, strict=True)
     return [
         f"{finding.kind}: {printable(finding.message)}",
@@ -225,6 +271,7 @@ def _finding(finding: Finding) -> list[str]:
             f"  hits {snapshot_id}, bytes {start:,} to {end:,}"
             for snapshot_id, (start, end) in hits
         ),
+        *([] if command is None else [f"  next: {command}"]),
     ]
 
 

@@ -16,6 +16,7 @@ from ebsim.format.catalog_values import (
 )
 from ebsim.format.life_records import decode_image, decode_life_event, decode_policy
 from ebsim.format.map_page import decode_numbers, decode_page
+from ebsim.format.proofs import PROOF_KEY, decode_proofs
 from ebsim.format.records import decode_event, decode_json, decode_snapshot, decode_volume
 from ebsim.ids import parse_snapshot_id
 from ebsim.results import Finding
@@ -23,7 +24,7 @@ from ebsim.storage.catalog import CatalogReader
 
 Damage = Mapping[Table, frozenset[bytes]]
 
-_DECODERS: dict[Table, Callable[[bytes], object]] = {
+VALUE_DECODERS: dict[Table, Callable[[bytes], object]] = {
     Table.VOLUMES: decode_volume,
     Table.VOLUME_SNAPSHOTS: lambda value: parse_snapshot_id(value.decode("ascii", "replace")),
     Table.SOURCES: decode_json,
@@ -117,12 +118,16 @@ class SoundReader:
 
 def _damaged_keys(reader: CatalogReader, table: Table) -> Iterator[bytes]:
     for key in reader.keys(table):
-        decode = _DECODERS.get(table)
+        decode = VALUE_DECODERS.get(table)
         if table is Table.META and key in _COUNTER_KEYS:
             decode = parse_number_key
+        elif table is Table.META and key.startswith(PROOF_KEY):
+            decode = decode_proofs
         try:
             value = reader.get(table, key)
-            if decode is not None and value is not None:
+            if value is None:
+                yield key  # a damaged key lies where nobody finds it
+            elif decode is not None:
                 decode(value)
         except (EbsimError, ValueError):
             yield key

@@ -111,7 +111,13 @@ class LifecycleOperations:
 
         def change(commit: JournaledCommit) -> PolicyRecord:
             record = self._next(commit.writer, wanted, document, new=known is None)
-            number = commit.journal("policy", {"policy_id": wanted, "document": document})
+            facts = {
+                "policy_id": wanted,
+                "document": document,
+                "created_us": record.created_us,
+                "modified_us": record.modified_us,
+            }
+            number = commit.journal("policy", facts)
             record = replace(record, number=record.number or number)
             commit.writer.put(Table.POLICIES, wanted.encode(), encode_policy(record))
             return record

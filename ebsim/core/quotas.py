@@ -4,6 +4,8 @@ from dataclasses import asdict, fields
 
 from ebsim import refusals
 from ebsim.config import Quotas
+from ebsim.core.changes import JournaledCommit, commit_journaled
+from ebsim.core.context import StoreContext
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.catalog_values import Table
 from ebsim.format.records import decode_json, encode_json
@@ -25,6 +27,21 @@ def load_quotas(reader: CatalogReader) -> Quotas:
         return Quotas(**decode_json(value))
     except TypeError as error:
         raise CorruptionError(f"no quotas: {error}", ErrorCode.CORRUPT_CATALOG) from None
+
+
+def set_quotas(context: StoreContext, quotas: Quotas) -> None:
+    """Keep the quotas of a store, in its journal too.
+
+    Raises:
+        InvalidInputError: One is negative.
+        StoreError, LimitExceededError: A write failed.
+    """
+
+    def change(commit: JournaledCommit) -> None:
+        save_quotas(commit.writer, quotas)
+        commit.journal("quotas", {"quotas": asdict(quotas)})
+
+    commit_journaled(context, change)
 
 
 def save_quotas(writer: CatalogWriter, quotas: Quotas) -> None:

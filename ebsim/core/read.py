@@ -26,10 +26,13 @@ class BlockPlace:
     Attributes:
         segment_id: The segment.
         record: Offset, extent and block hash.
+        block_id: Which stored block it is, for it keeps its id when it is moved; 0: only what lies
+            at this place is wanted.
     """
 
     segment_id: bytes
     record: BlockRecord
+    block_id: int = 0
 
 
 class Places:
@@ -50,7 +53,7 @@ class Places:
         if segment_id is None:
             segment_id = get_segment(self._reader, record.segment).segment_id
             self._segment_ids[record.segment] = segment_id
-        return BlockPlace(segment_id, record)
+        return BlockPlace(segment_id, record, block_id)
 
 
 def place_of(reader: CatalogReader, block_id: int) -> BlockPlace:
@@ -76,11 +79,32 @@ class BlockLoader:
         """Return the plain bytes of a stored block, valid until this thread loads the next.
 
         The stored checksum is compared before the decompressor sees a byte, the length after it,
-        and the block hash last, so that wrong bytes are never returned.
+        and the block hash last, so that wrong bytes are never returned. A block that was moved
+        since its place was looked up is looked up once more.
 
         Raises:
             CorruptionError: The bytes are not those that were stored.
         """
+        while True:
+            try:
+                return self._load(place)
+            except CorruptionError:
+                now = self._moved_to(place)
+                if now is None:
+                    raise
+                place = now
+
+    def _moved_to(self, place: BlockPlace) -> BlockPlace | None:
+        """Return where a block lies now; None if it is where it was, or nowhere."""
+        with self._context.catalog.read() as reader:
+            try:
+                now = place_of(reader, place.block_id)
+            except CorruptionError:
+                return None
+        same = (now.segment_id, now.record.offset) == (place.segment_id, place.record.offset)
+        return None if same or now.record.block_hash != place.record.block_hash else now
+
+    def _load(self, place: BlockPlace) -> memoryview:
         record = place.record
         header, payload = self._context.segments.read_record(
             place.segment_id, record.offset, record.extent

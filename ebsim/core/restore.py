@@ -3,12 +3,17 @@
 A full restore reads segments in the order of their bytes and writes blocks where they belong; what
 is unwritten, or a zero block, becomes a hole. A restore *in place* reads the target, hashes it
 block by block, and writes only what differs.
+
+A block whose stored bytes are damaged ends a restore, unless the user asked for zeros instead: then
+every such range is reported, so that it is never taken for data.
 """
 
+import errno
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
 from ebsim.core.context import StoreContext
@@ -17,14 +22,16 @@ from ebsim.core.parallel import run_in_order
 from ebsim.core.read import BlockLoader, BlockPlace, Places, ensure_still_there
 from ebsim.core.snapshots import get_completed
 from ebsim.core.version_table import version_blocks
-from ebsim.errors import CorruptionError
+from ebsim.errors import CorruptionError, StoreError
 from ebsim.format.block_hash import hash_block
 from ebsim.format.catalog_values import FIRST_BLOCK
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.progress import Progress
+from ebsim.results import RestoreReport
 from ebsim.storage.buffers import block_buffer
-from ebsim.storage.targets import RestoreTarget
+from ebsim.storage.segments import merge_ranges
+from ebsim.storage.targets import RestoreTarget, open_target
 from ebsim.units import BLOCK_SIZE, block_count
 
 RUN_BLOCKS = 8
@@ -32,6 +39,21 @@ RUN_BLOCKS = 8
 
 WINDOW_LEAVES = 64
 """Leaves (8 GiB of a volume) whose blocks are sorted by place at once: 16,384 places in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreChoices:
+    """How a snapshot is restored.
+
+    Attributes:
+        in_place: Read an existing target and write only what differs.
+        force: Replace an existing file.
+        zero_damaged: Write zeros for blocks whose stored bytes are damaged, and report them.
+    """
+
+    in_place: bool = False
+    force: bool = False
+    zero_damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +64,50 @@ class _Wanted:
     place: BlockPlace | None
 
 
+def restore_to_path(
+    context: StoreContext,
+    snapshot_id: SnapshotId,
+    path: Path,
+    choices: RestoreChoices,
+    progress: Progress,
+) -> RestoreReport:
+    """Write a snapshot to a file or device; a target that is not whole is given up.
+
+    Raises:
+        As `restore_snapshot` and `ebsim.storage.targets.open_target`.
+    """
+    with context.catalog.read() as reader:
+        size = get_completed(reader, snapshot_id).size_bytes
+    target = open_target(
+        path, size, in_place=choices.in_place, force=choices.force, entropy=context.entropy
+    )
+    try:
+        written, damaged = restore_snapshot(context, snapshot_id, target, choices, progress)
+        target.commit()
+    except BaseException:
+        target.abort()
+        raise
+    return RestoreReport(
+        snapshot_id=snapshot_id,
+        target=target.path,
+        size_bytes=size,
+        written_bytes=written,
+        in_place=choices.in_place,
+        damaged_ranges=damaged,
+    )
+
+
 def restore_snapshot(
     context: StoreContext,
     snapshot_id: SnapshotId,
     target: RestoreTarget,
+    choices: RestoreChoices,
     progress: Progress,
-    *,
-    in_place: bool,
-) -> int:
-    """Write a snapshot to a target, which the caller commits, and return the bytes written.
+) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Write a snapshot to a target, which the caller commits.
+
+    Returns:
+        The bytes written, and the half-open byte ranges that are zeros for lack of sound bytes.
 
     Raises:
         NotFoundError: No such snapshot, or it was deleted meanwhile.
@@ -58,10 +115,12 @@ def restore_snapshot(
         CorruptionError: Stored bytes are damaged; the target must not be committed.
         OSError, EbsimError: As the target raises.
     """
+    in_place = choices.in_place
     with context.catalog.read() as reader:
         record = get_completed(reader, snapshot_id)
         leaves = list(walk_leaves(reader, record.root))
     restore = _Restore(context, record, target, leaves)
+    restore.zero_damaged = choices.zero_damaged
     total = record.size_bytes if in_place else record.full_blocks * BLOCK_SIZE
     progress.start(f"restore {snapshot_id}", total)
     written = 0
@@ -71,16 +130,23 @@ def restore_snapshot(
             for handled, changed in steps:
                 progress.advance(handled)
                 written += changed
+        if restore.damage is not None:
+            ensure_still_there(context, snapshot_id, restore.damage)
     except CorruptionError as error:
         ensure_still_there(context, snapshot_id, error)
         raise
     finally:
         progress.finish()
-    return written
+    return written, restore.damaged_ranges()
 
 
 class _Restore:
-    """One restore; each method yields (bytes handled, bytes written)."""
+    """One restore; each method yields (bytes handled, bytes written).
+
+    Attributes:
+        zero_damaged: Whether damaged blocks become zeros; else the first one ends the restore.
+        damage: What was wrong with one of them; None while none was found.
+    """
 
     def __init__(
         self,
@@ -95,6 +161,9 @@ class _Restore:
         self._leaves = leaves
         self._loader = BlockLoader(context)
         self._buffer = _Buffer()
+        self._damaged: set[int] = set()
+        self.zero_damaged = False
+        self.damage: CorruptionError | None = None
 
     def write_all(self) -> Generator[tuple[int, int], None, None]:
         """Write every block that holds data, in the order of the segments' bytes."""
@@ -136,10 +205,35 @@ class _Restore:
     def _write_run(self, run: Sequence[_Wanted]) -> tuple[int, int]:
         written = 0
         for wanted in run:
-            assert wanted.place is not None
-            self._target.write(wanted.index * BLOCK_SIZE, self._loader.load(wanted.place))
+            self._write(wanted)
             written += self._length(wanted)
         return len(run) * BLOCK_SIZE, written
+
+    def _write(self, wanted: _Wanted) -> None:
+        """Write one block: its bytes, or zeros where it has none or is damaged."""
+        offset = wanted.index * BLOCK_SIZE
+        block = None if wanted.place is None else self._load(wanted.place, wanted.index)
+        if block is None:
+            self._target.zero(offset, self._length(wanted))
+        else:
+            self._target.write(offset, block)
+
+    def _load(self, place: BlockPlace, index: int) -> memoryview | None:
+        """Return a block's bytes; None if they are damaged and shall become zeros."""
+        try:
+            return self._loader.load(place)
+        except (CorruptionError, StoreError) as error:
+            if not self.zero_damaged or not _is_damage(error):
+                raise
+            self._damaged.add(index)  # one step, whatever other threads do
+            self.damage = CorruptionError(str(error), error.code)
+            return None
+
+    def damaged_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Return the byte ranges of damaged blocks, ascending, those that touch made one."""
+        size = self._record.size_bytes
+        spans = ((index * BLOCK_SIZE, BLOCK_SIZE) for index in self._damaged)
+        return tuple((offset, min(offset + length, size)) for offset, length in merge_ranges(spans))
 
     def _length(self, wanted: _Wanted) -> int:
         """Return the bytes of a block that belong to the image: fewer in a partial last one."""
@@ -177,11 +271,7 @@ class _Restore:
             place = wanted.place
             if found == (self._context.zero_hash if place is None else place.record.block_hash):
                 continue
-            offset = wanted.index * BLOCK_SIZE
-            if place is None:
-                self._target.zero(offset, self._length(wanted))
-            else:
-                self._target.write(offset, self._loader.load(place))
+            self._write(wanted)
             written += self._length(wanted)
         return len(run) * BLOCK_SIZE, written
 
@@ -200,6 +290,16 @@ class _Buffer(threading.local):
 
     def __init__(self) -> None:
         self.view = block_buffer()
+
+
+def _is_damage(error: CorruptionError | StoreError) -> bool:
+    """Tell stored bytes that are altered, missing or unreadable from a store that cannot be used.
+
+    Too few descriptors, or a folder without permission, say nothing about the bytes.
+    """
+    cause = error.__cause__
+    unreadable = isinstance(cause, OSError) and cause.errno == errno.EIO
+    return isinstance(error, CorruptionError) or unreadable
 
 
 def _split(wanted: list[_Wanted], *, reads_zero: bool) -> Iterator[tuple[list[_Wanted], bool]]:

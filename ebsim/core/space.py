@@ -23,6 +23,7 @@ from ebsim.format.catalog_values import (
     parse_pair_key,
     punch_key,
 )
+from ebsim.format.proofs import proof_key
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
 
@@ -60,6 +61,7 @@ def forget_segment(writer: CatalogWriter, number: int) -> None:
     writer.delete(Table.SEGMENTS, number_key(number))
     writer.delete(Table.OPEN_SEGMENTS, pair_key(record.session, number))
     writer.delete(Table.EMPTY_SEGMENTS, number_key(number))
+    writer.delete(Table.META, proof_key(number))
 
 
 def open_segments(reader: CatalogReader, session: int) -> list[tuple[int, SegmentRecord]]:
@@ -86,6 +88,10 @@ class SpaceChange:
     def use(self, segment: int, extent: int) -> None:
         """Count a record that is referred to from now on."""
         self._live[segment] += extent
+
+    def vacate(self, segment: int, extent: int) -> None:
+        """Count records less whose segment goes as a whole."""
+        self._live[segment] -= extent
 
     def free(self, segment: int, offset: int, extent: int) -> None:
         """Have a record given back that nothing refers to any more."""

@@ -53,7 +53,7 @@ def decode_intents(volume_id: str, boot_id: str, data: bytes) -> LeftIntents | N
     found = LeftIntents()
     boot: int | None = None
     for number, check in INTENT.iter_unpack(data[: len(data) // INTENT.size * INTENT.size]):
-        if check != _check(volume_id, number):
+        if check != intent_check(volume_id, number):
             return None
         if boot is None:
             boot = number
@@ -65,8 +65,9 @@ def decode_intents(volume_id: str, boot_id: str, data: bytes) -> LeftIntents | N
 
 
 def _encode(volume_id: str, number: int) -> bytes:
-    return INTENT.pack(number, _check(volume_id, number))
+    return INTENT.pack(number, intent_check(volume_id, number))
 
 
-def _check(volume_id: str, number: int) -> int:
+def intent_check(volume_id: str, number: int) -> int:
+    """Return what stands behind a number in the file of a volume."""
     return xxhash.xxh3_64_intdigest(volume_id.encode() + number.to_bytes(8, "little"))

@@ -96,7 +96,7 @@ class _Writer(_Reader):
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set a value."""
-        self._txn.put(key, value + _seal(table, key, value), db=self._handles[table])
+        self._txn.put(key, value + seal_value(table, key, value), db=self._handles[table])
 
     def delete(self, table: Table, key: bytes) -> bool:
         """Remove an entry; return whether it was there."""
@@ -120,6 +120,7 @@ class LmdbCatalog:
 
         Raises:
             StoreError: LMDB cannot open it (it is open already in this process, or damaged).
+            CorruptionError: It has a table that ebsim did not make.
         """
         self._path = path
         self._pid = os.getpid()
@@ -143,6 +144,7 @@ class LmdbCatalog:
             )
             if not self._read_only:
                 self._env.reader_check()
+            _ensure_known_tables(self._env, path)
             create = not self._read_only
             self._handles = {
                 table: self._env.open_db(table.value, create=create) for table in Table
@@ -151,6 +153,7 @@ class LmdbCatalog:
             raise StoreError(
                 f"the catalog {path} cannot be opened: {error}", ErrorCode.STORE_FAILED
             ) from error
+        self._file = self._file_in_place()
 
     @property
     def read_only(self) -> bool:
@@ -183,6 +186,8 @@ class LmdbCatalog:
         """Run `change` in the writing transaction and commit it durably."""
         if self._read_only:
             raise StoreError(f"{self._path} is read-only: nothing can be changed in this store")
+        if self._file_in_place() != self._file:
+            raise StoreError(f"the catalog {self._path} was rebuilt: open the store again")
         while True:
             try:
                 return self._update_once(change)
@@ -214,6 +219,14 @@ class LmdbCatalog:
         except lmdb.Error as error:
             raise self._failure(error, ErrorCode.OUTCOME_UNKNOWN) from error
         return result
+
+    def _file_in_place(self) -> tuple[int, int] | None:
+        """Return which file is the catalog's by name; None where there is none."""
+        try:
+            facts = os.stat(self._path / "data.mdb")
+        except FileNotFoundError:
+            return None
+        return facts.st_dev, facts.st_ino
 
     def _begin(self, *, write: bool) -> "lmdb.Transaction[bytes]":
         if os.getpid() != self._pid:
@@ -258,13 +271,33 @@ class LmdbCatalog:
         return StoreError(f"the catalog {self._path} failed: {error}; open the store again", code)
 
 
-def _seal(table: Table, key: bytes, value: bytes) -> bytes:
+def _ensure_known_tables(env: lmdb.Environment, path: Path) -> None:
+    """Look that every table is one of ours, before those that are missing are made.
+
+    A damaged name would have its table be made anew, and empty.
+
+    Raises:
+        CorruptionError: There is a table that nobody made.
+    """
+    known = {table.value + b"\0" for table in Table}  # LMDB 1.0 keeps the end of a C string
+    with env.begin() as txn, txn.cursor() as cursor:
+        names = set(cursor.iternext(keys=True, values=False))
+    if names - known:
+        env.close()
+        raise CorruptionError(
+            f"the catalog {path} has a table {min(names - known)!r} that is not ebsim's",
+            ErrorCode.CORRUPT_CATALOG,
+        )
+
+
+def seal_value(table: Table, key: bytes, value: bytes) -> bytes:
+    """Return the checksum that stands behind a value."""
     return stored_checksum((table.value, b"\0", key, b"\0", value))
 
 
 def _unseal(table: Table, key: bytes, sealed: bytes) -> bytes:
     value, checksum = sealed[:-CHECKSUM_SIZE], sealed[-CHECKSUM_SIZE:]
-    if _seal(table, key, value) != checksum:
+    if seal_value(table, key, value) != checksum:
         raise CorruptionError(
             f"the catalog's entry {table.name.lower()}/{key.hex()} is damaged",
             ErrorCode.CORRUPT_CATALOG,

@@ -6,6 +6,7 @@ process exclude each other as two processes do. There is nothing to clean up aft
 
 Regions:
     RECLAIM    Exclusive while freed bytes are given back, and while a store is made.
+    COMPACT    Exclusive while segments are compacted.
     LIFECYCLE  Exclusive while lifecycle policies are run.
     SESSION    One for each writing session: free means that its process is dead.
     VOLUME     Many, by hash of a source's identity or a volume's id: exclusive while a snapshot of
@@ -32,6 +33,7 @@ class Region(IntEnum):
 
     RECLAIM = 0
     LIFECYCLE = 1
+    COMPACT = 2
     SESSION = 1 << 40
     VOLUME = 1 << 41
 
@@ -39,8 +41,9 @@ class Region(IntEnum):
 class Lock:
     """A held lock. Releasing it, or the death of the process, ends it."""
 
-    def __init__(self, fd: int, region: int) -> None:
+    def __init__(self, fd: int, region: int, length: int = 1) -> None:
         self._fd = fd
+        self._length = length
         self._region = region
         self._pid = os.getpid()
 
@@ -54,7 +57,7 @@ class Lock:
         if fd < 0:
             return
         if os.getpid() == self._pid:
-            unlock = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, self._region, 1, 0)
+            unlock = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, self._region, self._length, 0)
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, unlock)
         os.close(fd)
 
@@ -84,6 +87,14 @@ class LockFile:
         """
         return self._hold(region, exclusive=exclusive, wait=False)
 
+    def try_hold_all(self) -> Lock | None:
+        """Return a lock on all regions at once, or None at once when another holds any.
+
+        Raises:
+            StoreError: The lock file cannot be opened, or its file system has no locks.
+        """
+        return self._hold(0, exclusive=True, wait=False, length=0)
+
     def hold(self, region: int, *, exclusive: bool = True) -> Lock:
         """Wait for the lock and return it.
 
@@ -94,7 +105,7 @@ class LockFile:
         assert lock is not None
         return lock
 
-    def _hold(self, region: int, *, exclusive: bool, wait: bool) -> Lock | None:
+    def _hold(self, region: int, *, exclusive: bool, wait: bool, length: int = 1) -> Lock | None:
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -102,7 +113,7 @@ class LockFile:
         kind = fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK
         command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
         try:
-            fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, region, 1, 0))
+            fcntl.fcntl(fd, command, _FLOCK.pack(kind, os.SEEK_SET, region, length, 0))
         except BaseException as error:
             os.close(fd)
             if not isinstance(error, OSError):
@@ -110,4 +121,4 @@ class LockFile:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return None
             raise StoreError(f"cannot lock {self._path}: {error.strerror}") from error
-        return Lock(fd, region)
+        return Lock(fd, region, length)

@@ -127,6 +127,10 @@ class SegmentStore(Protocol):
         """Remove a segment. Missing is fine."""
         ...
 
+    def occupied_bytes(self, segment_id: bytes) -> int:
+        """Return the bytes a segment occupies; 0 where it is missing."""
+        ...
+
     def stored_bytes(self) -> int:
         """Return the bytes all segments occupy."""
         ...
@@ -320,15 +324,16 @@ class LocalSegmentStore:
         except OSError as error:
             raise _write_failure(error, path) from error
 
+    def occupied_bytes(self, segment_id: bytes) -> int:
+        """Return the bytes a segment occupies; 0 where it is missing."""
+        try:
+            return self._files.allocated_bytes(self._path(segment_id))
+        except FileNotFoundError:
+            return 0
+
     def stored_bytes(self) -> int:
         """Return the bytes all segments occupy."""
-        total = 0
-        for segment_id in self.list_ids():
-            try:
-                total += self._files.allocated_bytes(self._path(segment_id))
-            except FileNotFoundError:
-                continue
-        return total
+        return sum(self.occupied_bytes(segment_id) for segment_id in self.list_ids())
 
     def close(self) -> None:
         """Close what is open for reading."""

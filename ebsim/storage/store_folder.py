@@ -19,6 +19,7 @@ from ebsim.format.catalog_values import Counter, Table, number_key
 from ebsim.format.segment import STORE_ID_SIZE
 from ebsim.format.store_header import StoreHeader, decode_store_header, encode_store_header
 from ebsim.storage.catalog import Catalog, CatalogWriter
+from ebsim.storage.catalog_swap import CATALOG, finish_swap
 from ebsim.storage.files import Files
 from ebsim.storage.lmdb_catalog import LmdbCatalog
 from ebsim.storage.locks import LockFile, Region
@@ -95,6 +96,23 @@ def _ensure_no_store(folder: Path, files: Files) -> None:
         )
 
 
+def read_store_header(folder: Path, files: Files) -> StoreHeader:
+    """Return what makes a folder a store, without opening any other part of it.
+
+    Raises:
+        NotFoundError, FormatVersionError, CorruptionError, StoreError: As `open_store`.
+    """
+    try:
+        return _read_header(folder, files)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFoundError(
+            f"there is no store at {folder}: name another with --store or EBSIM_STORE",
+            ErrorCode.STORE_NOT_FOUND,
+        ) from None
+    except OSError as error:
+        raise StoreError(f"cannot open the store {folder}: {error.strerror}") from error
+
+
 def open_store(folder: Path, files: Files, entropy: Entropy, *, create: bool) -> StoreParts:
     """Open the parts of a store.
 
@@ -136,7 +154,10 @@ def _open_catalog(folder: Path, files: Files, header: StoreHeader) -> Catalog:
         CorruptionError: It is missing, or another store's.
         StoreError: It cannot be opened.
     """
-    path = folder / "catalog"
+    path = folder / CATALOG
+    with suppress(FileNotFoundError):  # another process was faster
+        if CATALOG not in files.list(folder):
+            finish_swap(folder, files)
     with suppress(FileNotFoundError):
         if "data.mdb" in files.list(path):
             catalog = LmdbCatalog(path)
@@ -146,7 +167,7 @@ def _open_catalog(folder: Path, files: Files, header: StoreHeader) -> Catalog:
             catalog.close()
     raise CorruptionError(
         f"the catalog {path} is missing or not this store's; the segments beside it still hold "
-        "every block: put the catalog back, and change nothing until then",
+        "everything: put the catalog back, or make it again with `ebsim rebuild`",
         ErrorCode.CORRUPT_CATALOG,
     )
 

@@ -54,7 +54,7 @@ class Task:
 
     Attributes:
         store: The store's folder; it exists.
-        operation: create, delete, restore or story.
+        operation: create, delete, restore, compact or story.
         disk: create: the identity of the source.
         blocks: create: the source's blocks, as numbers of the palette.
         description: create: `SnapshotOptions.description`.
@@ -299,7 +299,10 @@ def _operate(store: Store, task: Task, steps: Steps) -> list[str]:
     if task.operation == "delete":
         report = store.delete_snapshots(list(task.snapshot_ids))
         return [deleted.snapshot_id for deleted in report.deleted]
-    assert task.operation == "restore", "the operations are create, delete and restore"
+    if task.operation == "compact":
+        store.compact(progress=progress)
+        return []
+    assert task.operation == "restore", "the operations are create, delete, restore and compact"
     (snapshot_id,) = task.snapshot_ids
     store.restore_snapshot(
         snapshot_id, Path(task.target), in_place=task.in_place, force=task.force, progress=progress

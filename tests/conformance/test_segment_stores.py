@@ -98,6 +98,20 @@ class SegmentStoreTests(ABC):
     def put_raw(self, segment_id: bytes, data: bytes) -> None:
         """Make a segment of these bytes, or replace it, without the store's help."""
 
+    # space
+
+    def test_segment_occupies_what_was_written_and_not_freed(self, store: SegmentStore) -> None:
+        place, _ = fill(store, ONE, b"1" * UNIT, b"2" * UNIT)
+        fill(store, TWO, b"3")
+        assert store.occupied_bytes(ONE) >= 5 * UNIT
+        assert store.occupied_bytes(ONE) + store.occupied_bytes(TWO) == store.stored_bytes()
+
+        before = store.occupied_bytes(ONE)
+        store.free(ONE, [place])
+
+        assert store.occupied_bytes(ONE) == before - place[1]
+        assert store.occupied_bytes(NONE) == 0
+
     # the layout
 
     def test_segment_begins_with_its_header(self, store: SegmentStore) -> None:

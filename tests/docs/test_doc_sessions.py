@@ -50,8 +50,11 @@ STORED_MEMBERS = (
     "LiveSizeInBytes",
     "CatalogSizeInBytes",
     "ReadSizeInBytes",
+    "ProvedBeforeSizeInBytes",
     "OrphanSizeInBytes",
     "ReclaimedBytes",
+    "CopiedSizeInBytes",
+    "ReclaimedSizeInBytes",
 )
 
 _SIZE = r"\d+(?:\.\d)? [KMGT]?i?B\b"
@@ -62,7 +65,7 @@ _ANY = [
     (re.compile(rf"(?<=stored ){_SIZE}|{_SIZE}(?= stored)"), "SIZE"),
     (re.compile(rf"(?m)^(Stored  +){_SIZE} on disk, {_SIZE} of it live"), r"\1SIZE"),
     (re.compile(rf"(?m)^(Catalog  +){_SIZE}"), r"\1SIZE"),
-    (re.compile(rf"(proved \(){_SIZE}"), r"\1SIZE"),
+    (re.compile(rf"(proved \(){_SIZE}(?: of SIZE stored)?"), r"\1SIZE"),
     (re.compile(r"(?m)^SIZE stored belong to nothing, which is harmless\.\n"), ""),
     (re.compile(rf'("(?:{"|".join(STORED_MEMBERS)})": )\d+'), r"\1SIZE"),
 ]

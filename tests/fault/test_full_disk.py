@@ -192,3 +192,40 @@ def test_managed_volume_on_a_disk_that_fills_up(small_disk: Path) -> None:
         assert store.volumes.list() == []
         assert free_bytes(small_disk) >= 3 * BLOCK_SIZE
         assert_healthy(store)
+
+
+# Compacting
+
+
+def nights(store_path: Path, model: ReferenceModel) -> None:
+    """Make three snapshots, each by a process of its own: three segments of about 12 MiB."""
+    for night in range(3):
+        blocks = [noise_block(each) for each in range(24 * night, 24 * night + 24)]
+        with Store.open(store_path, create=True) as store:
+            shown = store.create_snapshot(disk_of(*blocks, name=f"memory:{night}"))
+        model.add_volume(f"memory:{night}", len(blocks) * BLOCK_SIZE)
+        for index, block in enumerate(blocks):
+            model.write(f"memory:{night}", index, block)
+        model.snapshot(f"memory:{night}", shown.snapshot_id)
+
+
+@pytest.mark.parametrize("left_mib", [0, 20, 45])
+def test_compaction_with_little_space(small_disk: Path, left_mib: int) -> None:
+    """It is refused before it begins, or needs no more than there is; nothing changes for users."""
+    model = ReferenceModel()
+    nights(small_disk / "store", model)
+    fill(small_disk)
+    os.truncate(small_disk / "filler", (small_disk / "filler").stat().st_size - left_mib * MIB)
+
+    with Store.open(small_disk / "store") as store:
+        before = store.stats()
+        if free_bytes(small_disk) < 32 * MIB:
+            with pytest.raises(LimitExceededError, match="compacting needs"):
+                store.compact()
+            assert store.stats() == before
+        else:
+            assert len(store.compact().compacted) == 3
+            assert store.stats().segments == 1
+            assert store.stats().stored_size_bytes < before.stored_size_bytes
+        assert_store_matches(store, model)
+        assert_healthy(store)

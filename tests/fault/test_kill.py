@@ -281,6 +281,56 @@ def assert_recovered_from_delete(made: Prepared, task: Task) -> None:
         assert_healthy(store)
 
 
+# Compacting
+
+
+COMPACT = Task(store="", operation="compact", seed=5)
+
+
+@pytest.fixture(scope="module")
+def scattered(prepared: Prepared, fast_module_path: Path) -> Prepared:
+    """The prepared store, and three small segments more, one of them with a hole."""
+    made = prepared.copy(fast_module_path / "scattered")
+    ids = list(made.ids)
+    for number, blocks in enumerate([(36, 40, 60, 8), (36, 64, 60, 8)], 10):
+        with Store.open(made.path, Seams(entropy=SeededEntropy(number))) as store:
+            ids.append(snapshot(store, made.model, OTHER, (*blocks, 1, 2)))
+    with Store.open(made.path, Seams(entropy=SeededEntropy(20))) as store:
+        store.delete_snapshots(ids[3:4])
+    made.model.delete(ids[3:4])
+    return replace(made, ids=(*ids[:3], ids[4]))
+
+
+@pytest.fixture(scope="module")
+def steps_to_compact(scattered: Prepared, fast_module_path: Path) -> int:
+    return steps_of(scattered, COMPACT, fast_module_path / "trial-compact")
+
+
+@pytest.mark.parametrize("part", range(MOMENTS))
+def test_killed_while_compacting(
+    scattered: Prepared, steps_to_compact: int, fast_path: Path, part: int
+) -> None:
+    made = scattered.copy(fast_path / "store")
+
+    die(replace(COMPACT, store=str(made.path), die_at_step=moment(steps_to_compact, part)))
+
+    assert_recovered_from_compact(made)
+
+
+def assert_recovered_from_compact(made: Prepared) -> None:
+    """Nothing changed that a user sees, nothing is wasted, and it can be done again."""
+    with Store.open(made.path) as store:
+        assert_store_matches(store, made.model)
+        assert_healthy(store)
+        store.compact()
+        assert store.stats().segments <= 2
+        assert_store_matches(store, made.model)
+        snapshot(store, made.model, WEB, NEXT)
+        assert_store_matches(store, made.model)
+        assert_little_is_wasted(store)
+        assert_healthy(store)
+
+
 # Recovering
 
 
@@ -362,13 +412,19 @@ STRACE = shutil.which("strace")
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 @pytest.mark.parametrize("nth", range(1, 12) if LONG else (1, 3, 6))
 @pytest.mark.parametrize("call", ["fdatasync", "pwrite64", "pwritev"])
-@pytest.mark.parametrize("operation", ["create", "delete"])
+@pytest.mark.parametrize("operation", ["create", "delete", "compact"])
 def test_killed_at_a_system_call(
-    prepared: Prepared, delete_task: Task, fast_path: Path, operation: str, call: str, nth: int
+    prepared: Prepared,
+    scattered: Prepared,
+    delete_task: Task,
+    fast_path: Path,
+    operation: str,
+    call: str,
+    nth: int,
 ) -> None:
     """The same inside the catalog's commits, which no seam shows."""
-    made = prepared.copy(fast_path / "store")
-    task = CREATE if operation == "create" else delete_task
+    made = (scattered if operation == "compact" else prepared).copy(fast_path / "store")
+    task = {"create": CREATE, "delete": delete_task, "compact": COMPACT}[operation]
     inject = f"inject={call}:signal=SIGKILL:when={nth}"
     options = ["-f", "-qq", "-o", os.devnull, "-e", f"trace={call}", "-e", inject]
 
@@ -377,5 +433,7 @@ def test_killed_at_a_system_call(
 
     if operation == "create":
         assert_recovered_from_create(made)
-    else:
+    elif operation == "delete":
         assert_recovered_from_delete(made, delete_task)
+    else:
+        assert_recovered_from_compact(made)

@@ -19,12 +19,14 @@ from ebsim.errors import (
     SnapshotFailedError,
 )
 from ebsim.ids import SnapshotId, VolumeId
-from ebsim.requests import Filter, SnapshotQuery, TagQuery
+from ebsim.reports import CompactedSegment, CompactReport, DamagedRecord
+from ebsim.requests import DataCheck, Filter, SnapshotQuery, TagQuery
 from ebsim.results import (
     ChangedBlocks,
     ChargeCause,
     ChargeEvent,
     CheckReport,
+    DataCoverage,
     DeletedSnapshot,
     DeleteReport,
     Finding,
@@ -89,6 +91,12 @@ FINDING = Finding(
     snapshots=(SNAP,),
     ranges=((0, BLOCK_SIZE),),
 )
+COMPACTED = tuple(
+    CompactedSegment(
+        segment_id=digit * 32, reason=reason, copied_bytes=MIB, reclaimed_bytes=reclaimed
+    )
+    for digit, reason, reclaimed in (("a", "dead", 3 * MIB), ("b", "small", 4096))
+)
 
 
 class FakeStore:
@@ -101,6 +109,7 @@ class FakeStore:
         self.calls: list[tuple[Any, ...]] = []
         self.error: BaseException | None = None
         self.findings: tuple[Finding, ...] = ()
+        self.damaged: tuple[DamagedRecord, ...] = ()
         self.ended = [SNAPSHOT]
 
     def __enter__(self) -> Self:
@@ -160,6 +169,7 @@ class FakeStore:
         *,
         in_place: bool,
         force: bool,
+        zero_damaged: bool,
         progress: object,
     ) -> RestoreReport:
         assert progress is not None
@@ -170,6 +180,7 @@ class FakeStore:
             size_bytes=10 * GIB + 1,
             written_bytes=MIB,
             in_place=in_place,
+            damaged_ranges=((0, BLOCK_SIZE), (MIB, 2 * MIB)) if zero_damaged else (),
         )
 
     def snapshot_history(self, snapshot_id: str) -> list[ChargeEvent]:
@@ -190,9 +201,17 @@ class FakeStore:
             )
         ]
 
-    def check(self, *, data: bool, progress: object) -> CheckReport:
+    def check(self, *, data: DataCheck | bool, progress: object) -> CheckReport:
         assert progress is not None
         self._called("check", data)
+        coverage = None
+        if isinstance(data, DataCheck):
+            coverage = DataCoverage(
+                live_bytes=10 * GIB,
+                proved_before_bytes=0 if data.older_than_s is None else 4 * GIB,
+                sample_percent=data.sample_percent,
+                older_than_s=data.older_than_s,
+            )
         return CheckReport(
             level="data" if data else "structure",
             snapshots=1,
@@ -200,7 +219,13 @@ class FakeStore:
             read_bytes=GIB if data else 0,
             orphan_bytes=4096,
             findings=self.findings,
+            coverage=coverage,
         )
+
+    def compact(self, *, dry_run: bool, progress: object) -> CompactReport:
+        assert progress is not None
+        self._called("compact", dry_run)
+        return CompactReport(compacted=COMPACTED, damaged=self.damaged, dry_run=dry_run)
 
     def stats(self) -> StoreStats:
         self._called("stats")
@@ -223,6 +248,9 @@ class FakeStores:
         self.opened.append((path, "open or make" if create else "open"))
         self.resumed.append(resume)
         return cast("Store", self.store)
+
+    def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
+        raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
 
 
 class Terminal:
@@ -266,6 +294,7 @@ COMMANDS: list[tuple[str, ...]] = [
     ("tag", "list", SNAP),
     ("restore", SNAP, "out.img"),
     ("check",),
+    ("compact",),
     ("stats",),
 ]
 
@@ -521,8 +550,21 @@ def test_restore_passes_its_options_on(terminal: Terminal) -> None:
         "SizeInBytes": 10 * GIB + 1,
         "WrittenSizeInBytes": MIB,
         "InPlace": True,
+        "DamagedRanges": [],
     }
     assert terminal.store.calls[0] == ("restore_snapshot", SNAP, "/dev/loop1", True, True)
+
+
+def test_restore_lists_what_was_lost_and_ends_with_1(terminal: Terminal) -> None:
+    arguments = ("restore", SNAP, "rescued.img", "--damaged", "zero")
+    document = terminal.json(*arguments, expect=1)
+    assert document["DamagedRanges"] == [[0, BLOCK_SIZE], [MIB, 2 * MIB]]
+    lines = terminal.run(*arguments, expect=1).splitlines()
+    assert lines[1:] == [
+        "  zeros: bytes 0 to 524,288",
+        "  zeros: bytes 1,048,576 to 2,097,152",
+        "Damaged: 1.5 MiB (1,572,864 bytes) of it are lost, and were written as zeros.",
+    ]
 
 
 def test_check_of_a_healthy_store_ends_with_0(terminal: Terminal) -> None:
@@ -538,6 +580,53 @@ def test_check_of_a_healthy_store_ends_with_0(terminal: Terminal) -> None:
     assert "1 GiB" in terminal.run("check", "--data")
 
 
+@pytest.mark.parametrize(
+    ("options", "wanted", "text"),
+    [
+        (["--sample", "5%"], DataCheck(sample_percent=5), "a sample of 5 % read and proved"),
+        (["--sample", "0.5"], DataCheck(sample_percent=0.5), "a sample of 0.5 % read and proved"),
+        (
+            ["--older-than", "7d"],
+            DataCheck(older_than_s=7 * 86_400),
+            "4 GiB stored were proved before and not read again.",
+        ),
+        (
+            ["--older-than", "12h", "--sample", "10%"],
+            DataCheck(sample_percent=10, older_than_s=12 * 3600),
+            "a sample of 10 % of what was not proved lately read and proved",
+        ),
+    ],
+)
+def test_check_of_a_part_says_what_it_covered(
+    terminal: Terminal, options: list[str], wanted: DataCheck, text: str
+) -> None:
+    assert text in terminal.run("check", "--data", *options)
+    assert terminal.store.calls[0] == ("check", wanted)
+    assert terminal.json("check", "--data", *options)["Coverage"] == {
+        "LiveSizeInBytes": 10 * GIB,
+        "ProvedBeforeSizeInBytes": 0 if wanted.older_than_s is None else 4 * GIB,
+        "SamplePercent": wanted.sample_percent,
+        "OlderThanSeconds": wanted.older_than_s,
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--sample", "5%"],
+        ["--older-than", "7d"],
+        ["--data", "--sample", "0%"],
+        ["--data", "--sample", "101%"],
+        ["--data", "--sample", "some"],
+        ["--data", "--older-than", "7"],
+        ["--data", "--older-than", "-7d"],
+    ],
+)
+def test_check_refuses_parts_that_are_none(terminal: Terminal, options: list[str]) -> None:
+    terminal.run("check", *options, expect=2)
+    assert terminal.store.calls == []
+
+
 def test_check_with_findings_prints_its_document_and_ends_with_1(terminal: Terminal) -> None:
     terminal.store.findings = (FINDING,)
     document = terminal.json("check", "--data", expect=1)
@@ -547,11 +636,13 @@ def test_check_with_findings_prints_its_document_and_ends_with_1(terminal: Termi
             "Kind": "corrupt-block",
             "Message": "segment 7, offset 64: checksum differs",
             "Snapshots": [{"SnapshotId": SNAP, "Start": 0, "End": BLOCK_SIZE}],
+            "NextCommand": f"ebsim restore {SNAP} TARGET --damaged zero",
         }
     ]
     text = terminal.run("check", expect=1)
     assert "corrupt-block: segment 7, offset 64: checksum differs" in text
     assert f"hits {SNAP}, bytes 0 to 524,288" in text
+    assert f"  next: ebsim restore {SNAP} TARGET --damaged zero\n" in text
     assert terminal.error_output == ""
 
 
@@ -730,3 +821,38 @@ def test_no_store_anywhere_says_how_to_name_one(
 ) -> None:
     assert run(["stats"], Environment(store=None), terminal.stores) == 1
     assert "--store DIR or set EBSIM_STORE" in capsys.readouterr().err
+
+
+def test_compact_tells_what_is_copied_and_given_back(terminal: Terminal) -> None:
+    shown = terminal.json("compact", "--dry-run")
+
+    assert ("compact", True) in terminal.store.calls
+    assert shown == {
+        "DryRun": True,
+        "Compacted": [
+            {
+                "SegmentId": digit * 32,
+                "Reason": reason,
+                "CopiedSizeInBytes": MIB,
+                "ReclaimedSizeInBytes": reclaimed,
+            }
+            for digit, reason, reclaimed in (("a", "dead", 3 * MIB), ("b", "small", 4096))
+        ],
+        "CopiedSizeInBytes": 2 * MIB,
+        "ReclaimedSizeInBytes": 3 * MIB + 4096,
+        "Damaged": [],
+    }
+    assert terminal.run("compact", "--dry-run").startswith("Would compact 2 segments: 2 MiB")
+    assert terminal.run("compact").startswith("Compacted 2 segments: 2 MiB stored copied, 3 MiB")
+
+
+def test_compact_ends_with_1_if_a_record_had_to_stay(terminal: Terminal) -> None:
+    terminal.store.damaged = (DamagedRecord(segment_id="a" * 32, offset=4096, message="rotten\n"),)
+
+    assert terminal.run("compact", expect=1).splitlines()[1:] == [
+        "corrupt-record: rotten\\n",
+        "Damaged: 1 record left in place; `ebsim check --data` tells whom that hits.",
+    ]
+    assert terminal.json("compact", expect=1)["Damaged"] == [
+        {"SegmentId": "a" * 32, "Offset": 4096, "Message": "rotten\n"}
+    ]

@@ -38,6 +38,9 @@ class ClockedStores:
     def open(self, path: Path, *, create: bool = False, resume: bool = False) -> Store:
         return Store.open(path, self.seams(), create=create, resume=resume)
 
+    def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
+        raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
+
 
 class Shell:
     """Commands on one store, and what they print."""

@@ -3,7 +3,7 @@
 import json
 import signal
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -29,6 +29,9 @@ class SignalledStores:
         finally:
             self.cleaned_up = True
         raise AssertionError("the signal came")
+
+    def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
+        raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,9 @@ class FakeStores:
         self.made.append(create)
         return cast("Store", self.store)
 
+    def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
+        raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
+
 
 class Terminal:
     """Runs commands on one fake store."""

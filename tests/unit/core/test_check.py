@@ -32,7 +32,7 @@ from ebsim.format.records import decode_snapshot, encode_snapshot
 from ebsim.format.segment import ALIGNMENT
 from ebsim.progress import SilentProgress
 from ebsim.requests import VolumeRequest
-from ebsim.results import CheckReport, Finding
+from ebsim.results import CheckReport, DataCoverage, Finding
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, noise_block
 from ebsim.testing.maps import pages_of
@@ -152,13 +152,20 @@ def test_healthy_store_has_no_findings(example: Example, *, data: bool) -> None:
         read_bytes=stats.live_size_bytes if data else 0,
         orphan_bytes=0,
         findings=(),
+        coverage=DataCoverage(live_bytes=stats.live_size_bytes) if data else None,
     )
     assert report.healthy
 
 
 def test_store_without_anything_is_healthy(store: Store) -> None:
     assert store.check(data=True) == CheckReport(
-        level="data", snapshots=0, blocks=0, read_bytes=0, orphan_bytes=0, findings=()
+        level="data",
+        snapshots=0,
+        blocks=0,
+        read_bytes=0,
+        orphan_bytes=0,
+        findings=(),
+        coverage=DataCoverage(live_bytes=0),
     )
 
 

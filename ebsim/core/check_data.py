@@ -1,0 +1,287 @@
+"""Checking the data: every live record of every segment is read and proved.
+
+Records are read in the order of their bytes. What was proved is written down as the check goes, so
+that one that was broken off need not begin anew: `older_than_s` leaves out what was proved since.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
+from ebsim.core.check_space import META_TABLES
+from ebsim.core.check_values import Damage, SoundReader
+from ebsim.core.context import StoreContext
+from ebsim.core.parallel import run_in_order
+from ebsim.core.proofs import ProofKeeper, load_proofs
+from ebsim.core.read import BlockLoader, BlockPlace
+from ebsim.core.snapshots import list_snapshots
+from ebsim.core.version_table import known_version_blocks
+from ebsim.errors import CorruptionError, EbsimError
+from ebsim.format.catalog_values import (
+    BlockRecord,
+    MetaRecord,
+    SegmentRecord,
+    Table,
+    number_key,
+    parse_number_key,
+)
+from ebsim.format.segment import ALIGNMENT
+from ebsim.ids import SnapshotId
+from ebsim.progress import Progress
+from ebsim.requests import DataCheck
+from ebsim.results import DataCoverage, Finding, SnapshotState
+from ebsim.storage.catalog import CatalogReader
+from ebsim.units import BLOCK_SIZE, MIB
+
+RECORDS_AT_ONCE = 4096
+"""Records looked up in one view of the catalog."""
+
+SAVE_EVERY_BYTES = 256 * MIB
+"""How much is proved before it is written down: what a check that is killed must read again."""
+
+_TABLES = (Table.BLOCKS, *META_TABLES)
+
+_PLACE = np.dtype(
+    [("segment", "<u4"), ("page", "<u4"), ("pages", "<u4"), ("table", "u1"), ("number", "<u8")]
+)
+"""Where a record lies: segment, offset / 4096, extent / 4096; and which entry of which table."""
+
+Places = NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A live record that is to be read and proved."""
+
+    table: Table
+    number: int
+    segment_id: bytes
+    record: BlockRecord | MetaRecord
+    since: int
+    """Where the live record before it ends, which is where what is proved with it begins."""
+
+
+class DataCheckRun:
+    """One check of the data.
+
+    Args:
+        context: The store.
+        damage: The entries of the catalog that cannot be read.
+        segments: The segments that the catalog knows, by number.
+        wanted: How much is to be read.
+        keep: Whether to write down what is proved; not into a catalog that is damaged.
+    """
+
+    def __init__(
+        self,
+        context: StoreContext,
+        damage: Damage,
+        segments: dict[int, SegmentRecord],
+        wanted: DataCheck,
+        *,
+        keep: bool,
+    ) -> None:
+        self._context = context
+        self._damage = damage
+        self._segments = segments
+        self._wanted = wanted
+        self._now_us = context.clock.now_us()
+        self._keeper = ProofKeeper(context, self._now_us) if keep else None
+        self._loader = BlockLoader(context)
+        self.read_bytes = 0
+
+    def run(self, progress: Progress) -> tuple[DataCoverage, list[Finding]]:
+        """Read and prove; return how much of the store that was, and what is damaged."""
+        places = _sorted_places(self._context, self._damage)
+        old = self._not_proved_since(places)
+        chosen = self._sample(np.flatnonzero(old))
+        findings: list[Finding] = []
+        damaged: dict[int, str] = {}
+        total = int(places["pages"][chosen].sum(dtype=np.int64)) * ALIGNMENT
+        progress.start("check", total)
+        try:
+            tasks = self._tasks(places, chosen)
+            with closing(run_in_order(lambda task: (task, self._prove(task)), tasks)) as proved:
+                for task, wrong in proved:
+                    progress.advance(task.record.extent)
+                    if not self._sound(task, wrong):
+                        assert wrong is not None
+                        if task.table is Table.BLOCKS:
+                            damaged[task.number] = wrong
+                        else:
+                            findings.append(Finding(kind="corrupt-record", message=wrong))
+        finally:
+            progress.finish()
+            self._save()
+        findings.extend(self._blame(damaged))
+        live = int(places["pages"].sum(dtype=np.int64)) * ALIGNMENT
+        unread = int(places["pages"][~old].sum(dtype=np.int64)) * ALIGNMENT
+        coverage = DataCoverage(
+            live_bytes=live,
+            proved_before_bytes=unread,
+            sample_percent=self._wanted.sample_percent,
+            older_than_s=self._wanted.older_than_s,
+        )
+        return coverage, findings
+
+    def _not_proved_since(self, places: Places) -> NDArray[np.bool_]:
+        """Return which records have no proof that is new enough.
+
+        A proof from the future is none: the clock was wrong when it was made, or is now.
+        """
+        old = np.ones(len(places), dtype=bool)
+        if self._wanted.older_than_s is None:
+            return old
+        since = self._now_us - self._wanted.older_than_s * 1_000_000
+        with self._context.catalog.read() as reader:
+            proofs = load_proofs(reader)
+        for segment, spans in proofs.items():
+            low, high = np.searchsorted(places["segment"], [segment, segment + 1])
+            starts = places["page"][low:high].astype(np.int64) * ALIGNMENT
+            ends = starts + places["pages"][low:high].astype(np.int64) * ALIGNMENT
+            for start, end, time_us in spans:
+                if since <= time_us <= self._now_us:
+                    old[low:high] &= ~((starts >= start) & (ends <= end))
+        return old
+
+    def _sample(self, candidates: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the records to read, in order: all, or as many at random as were asked for."""
+        percent = self._wanted.sample_percent
+        if percent is None:
+            return candidates
+        wanted = min(len(candidates), math.ceil(len(candidates) * percent / 100))
+        seed = int.from_bytes(self._context.entropy.token_bytes(16), "little")
+        chosen = np.random.default_rng(seed).choice(candidates, size=wanted, replace=False)
+        return np.sort(chosen)
+
+    def _tasks(self, places: Places, chosen: NDArray[np.intp]) -> Iterator[_Task]:
+        """Yield what to read; the catalog is looked at for a short time at once."""
+        for first in range(0, len(chosen), RECORDS_AT_ONCE):
+            part = chosen[first : first + RECORDS_AT_ONCE].tolist()
+            with self._context.catalog.read() as reader:
+                tasks = [self._task(reader, places, index) for index in part]
+            yield from (task for task in tasks if task is not None)
+
+    def _task(self, reader: CatalogReader, places: Places, index: int) -> _Task | None:
+        """Return what to read for a place; None if it was freed since the check began."""
+        segment, page, _, table, number = places[index].item()
+        record = _find(reader, _TABLES[table], number)
+        known = self._segments.get(segment)
+        if record is None or known is None or record.segment != segment:
+            return None
+        since = page * ALIGNMENT
+        if index and places["segment"][index - 1] == segment:
+            before = places[index - 1]
+            since = (int(before["page"]) + int(before["pages"])) * ALIGNMENT
+        return _Task(_TABLES[table], number, known.segment_id, record, since)
+
+    def _prove(self, task: _Task) -> str | None:
+        """Read a record; return what is wrong with it, if anything."""
+        try:
+            if isinstance(task.record, BlockRecord):
+                self._loader.load(BlockPlace(task.segment_id, task.record))
+            else:
+                place = task.record
+                self._context.segments.read_record(task.segment_id, place.offset, place.extent)
+        except EbsimError as error:
+            return str(error)
+        return None
+
+    def _sound(self, task: _Task, wrong: str | None) -> bool:
+        """Take note of a record that was read; return whether it is as it should be."""
+        record, keeper = task.record, self._keeper
+        self.read_bytes += record.extent
+        if wrong is not None:
+            if not self._still_there(task):
+                return True
+            if keeper is not None:
+                keeper.damaged(record.segment, record.offset, record.offset + record.extent)
+            return False
+        if keeper is not None and self._wanted.sample_percent is None:
+            keeper.proved(record.segment, task.since, record.offset + record.extent)
+        if self.read_bytes % SAVE_EVERY_BYTES < record.extent:
+            self._save()
+        return True
+
+    def _save(self) -> None:
+        if self._keeper is not None:
+            self._keeper.save()
+
+    def _still_there(self, task: _Task) -> bool:
+        """Tell damage from a record that was freed, or moved, while the check was running."""
+        with self._context.catalog.read() as reader:
+            now = _find(reader, task.table, task.number)
+        return now is not None and (now.segment, now.offset) == (
+            task.record.segment,
+            task.record.offset,
+        )
+
+    def _blame(self, damaged: dict[int, str]) -> Iterator[Finding]:
+        """Name the snapshots and byte ranges that damaged blocks hit."""
+        try:
+            yield from _blame(self._context, self._damage, damaged)
+        except CorruptionError as error:
+            yield Finding(kind="corrupt-value", message=str(error))
+
+
+def _find(reader: CatalogReader, table: Table, number: int) -> BlockRecord | MetaRecord | None:
+    value = reader.get(table, number_key(number))
+    if value is None:
+        return None
+    return BlockRecord.decode(value) if table is Table.BLOCKS else MetaRecord.decode(value)
+
+
+def _sorted_places(context: StoreContext, damage: Damage) -> Places:
+    """Return where all live records lie, in the order of their bytes: 21 bytes each."""
+    places: Places = np.fromiter(_places(context, damage), dtype=_PLACE)
+    return places[np.lexsort((places["page"], places["segment"]))]
+
+
+def _places(context: StoreContext, damage: Damage) -> Iterator[tuple[int, int, int, int, int]]:
+    for at, table in enumerate(_TABLES):
+        start = b""
+        while part := _some_records(context, damage, table, start):
+            for number, record in part:
+                page, pages = record.offset // ALIGNMENT, record.extent // ALIGNMENT
+                yield record.segment, page, pages, at, number
+            start = number_key(part[-1][0] + 1)
+
+
+def _some_records(
+    context: StoreContext, damage: Damage, table: Table, start: bytes
+) -> list[tuple[int, BlockRecord | MetaRecord]]:
+    decode = BlockRecord.decode if table is Table.BLOCKS else MetaRecord.decode
+    with context.catalog.read() as reader:
+        items = islice(SoundReader(reader, damage).items(table, start=start), RECORDS_AT_ONCE)
+        return [(parse_number_key(key), decode(value)) for key, value in items]
+
+
+def _blame(context: StoreContext, damage: Damage, damaged: dict[int, str]) -> Iterator[Finding]:
+    if not damaged:
+        return
+    hits: dict[int, list[tuple[SnapshotId, tuple[int, int]]]] = {block: [] for block in damaged}
+    wanted = np.array(sorted(damaged), dtype="<u8")
+    with context.catalog.read() as raw:
+        reader = SoundReader(raw, damage)
+        for record in list_snapshots(reader):
+            if record.state != SnapshotState.COMPLETED:
+                continue
+            for leaf, page_id in walk_leaves(reader, record.root):
+                blocks = known_version_blocks(reader, load_page(reader, page_id))
+                for place in np.flatnonzero(np.isin(blocks, wanted)).tolist():
+                    start = (leaf * LEAF_BLOCKS + place) * BLOCK_SIZE
+                    end = min(start + BLOCK_SIZE, record.size_bytes)
+                    hits[int(blocks[place])].append((record.snapshot_id, (start, end)))
+    for block, message in damaged.items():
+        yield Finding(
+            kind="corrupt-block",
+            message=message,
+            snapshots=tuple(snapshot for snapshot, _ in hits[block]),
+            ranges=tuple(span for _, span in hits[block]),
+        )
