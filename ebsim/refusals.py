@@ -274,11 +274,6 @@ def image_name_malformed(name: str) -> InvalidInputError:
     )
 
 
-def image_state(image_id: str, state: str) -> ConflictError:
-    """Return the refusal of an operation on an image in the wrong state (the code is assumed)."""
-    return ConflictError(f"The image '{image_id}' is in state '{state}'.")
-
-
 def block_device_mapping(message: str) -> InvalidInputError:
     """Return the refusal of the block devices of an image."""
     return InvalidInputError(message, ErrorCode.INVALID_BLOCK_DEVICE_MAPPING)

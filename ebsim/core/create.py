@@ -5,7 +5,6 @@ The first transaction records the volume, the pending snapshot, and a hold on it
 lock is free; the next process to open the store abandons it (`ebsim.core.recovery`).
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
@@ -26,7 +25,7 @@ from ebsim.ids import SnapshotId, VolumeId, new_snapshot_id
 from ebsim.progress import Progress
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogWriter
-from ebsim.storage.locks import Lock, Region
+from ebsim.storage.locks import Lock, named_region
 from ebsim.storage.sources import BlockSource
 
 
@@ -143,8 +142,7 @@ def _volume_to_continue(
 
 
 def _hold_name(context: StoreContext, name: str, identity: str, progress: Progress) -> Lock:
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    region = Region.VOLUME + int.from_bytes(digest[:5], "big")
+    region = named_region(name)
     lock = context.locks.try_hold(region)
     if lock is None:
         progress.note(f"another snapshot of {identity} is being made; waiting for it to finish")

@@ -18,11 +18,11 @@ from ebsim.core.ingest import Batch, Ingest, read_block, store_block
 from ebsim.core.publish import BlocksVanishedError, Prepared, prepare_batch, publish_batch
 from ebsim.core.reclaim import reclaim_if_needed
 from ebsim.core.sessions import OpenSegment, Session
+from ebsim.core.snapshots import find_snapshot
 from ebsim.core.space import SpaceChange
 from ebsim.errors import EbsimError, ErrorCode, SnapshotFailedError, SourceError, StoreError
 from ebsim.format.block_hash import BlockHash, hash_block
-from ebsim.format.catalog_values import Table
-from ebsim.format.records import SnapshotRecord, decode_snapshot
+from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.progress import Progress
 from ebsim.results import SnapshotState
@@ -201,5 +201,5 @@ def give_up(
 
 def _is_pending(context: StoreContext, snapshot_id: SnapshotId) -> bool:
     with context.catalog.read() as reader:
-        value = reader.get(Table.SNAPSHOTS, snapshot_id.encode())
-    return value is not None and decode_snapshot(value).state == SnapshotState.PENDING
+        record = find_snapshot(reader, snapshot_id)
+    return record is not None and record.state == SnapshotState.PENDING

@@ -61,6 +61,20 @@ def place_of(reader: CatalogReader, block_id: int) -> BlockPlace:
     return Places(reader).find(block_id)
 
 
+def find_place(reader: CatalogReader, root: int, index: int) -> BlockPlace | None:
+    """Return where a block of a map lies; None where it is unwritten or zeros.
+
+    Args:
+        reader: The catalog.
+        root: The root page of the map.
+        index: The block index.
+    """
+    page = load_page(reader, find_leaf(reader, root, index // LEAF_BLOCKS))
+    entry = index % LEAF_BLOCKS
+    block_id = int(version_blocks(reader, page[entry : entry + 1])[0])
+    return None if block_id < FIRST_BLOCK else place_of(reader, block_id)
+
+
 class _Local(threading.local):
     """What each thread keeps for itself."""
 
@@ -155,12 +169,9 @@ def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> by
                 f"Block {index} is outside snapshot {snapshot_id}, which has "
                 f"{block_count(record.size_bytes)} blocks."
             )
-        page = load_page(reader, find_leaf(reader, record.root, index // LEAF_BLOCKS))
-        place_in_leaf = index % LEAF_BLOCKS
-        block_id = int(version_blocks(reader, page[place_in_leaf : place_in_leaf + 1])[0])
-        if block_id < FIRST_BLOCK:
-            return bytes(BLOCK_SIZE)
-        place = place_of(reader, block_id)
+        place = find_place(reader, record.root, index)
+    if place is None:
+        return bytes(BLOCK_SIZE)
     try:
         return bytes(BlockLoader(context).load(place))
     except CorruptionError as error:

@@ -1,8 +1,9 @@
 """Snapshot records: finding, listing and keeping them, and the limits on what users may say."""
 
+from ebsim import refusals
 from ebsim.config import SnapshotOptions
 from ebsim.core.tag_rules import check_tags
-from ebsim.errors import ConflictError, ErrorCode, InvalidInputError, NotFoundError
+from ebsim.errors import ConflictError, ErrorCode, InvalidInputError
 from ebsim.format.catalog_values import Table, number_key, parse_number_key
 from ebsim.format.records import SnapshotRecord, decode_snapshot, encode_snapshot
 from ebsim.ids import SnapshotId, VolumeId, parse_snapshot_id, parse_volume_id
@@ -21,10 +22,10 @@ def get_snapshot(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotReco
     Raises:
         NotFoundError: There is none (EC2: InvalidSnapshot.NotFound).
     """
-    value = reader.get(Table.SNAPSHOTS, snapshot_id.encode())
-    if value is None:
-        raise NotFoundError(f"The snapshot '{snapshot_id}' does not exist.")
-    return decode_snapshot(value)
+    record = find_snapshot(reader, snapshot_id)
+    if record is None:
+        raise refusals.snapshot_not_found(snapshot_id)
+    return record
 
 
 def find_snapshot(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecord | None:
@@ -42,9 +43,7 @@ def get_completed(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRec
     """
     record = get_snapshot(reader, snapshot_id)
     if record.state != SnapshotState.COMPLETED:
-        raise ConflictError(
-            f"The snapshot '{snapshot_id}' is in state '{record.state}', not 'completed'."
-        )
+        raise refusals.snapshot_not_completed(snapshot_id, record.state)
     return record
 
 

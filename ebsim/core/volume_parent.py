@@ -10,13 +10,12 @@ When the parent goes, what only it held counts as written again, so that the nex
 from dataclasses import dataclass, replace
 
 from ebsim.core.lineage import Lineage
-from ebsim.core.snapshots import newest_of_volume
+from ebsim.core.snapshots import find_snapshot, newest_of_volume
 from ebsim.core.space import SpaceChange
 from ebsim.format.catalog_values import Table, number_key
 from ebsim.format.records import (
     SnapshotRecord,
     VolumeRecord,
-    decode_snapshot,
     decode_volume,
     encode_volume,
 )
@@ -79,25 +78,24 @@ def parent_deleted(writer: CatalogWriter, gone: SnapshotRecord) -> None:
     """
     if not gone.node:
         return  # it never was a parent
-    value = writer.get(Table.VOLUMES, gone.volume_id.encode())
-    if value is not None and gone.epoch:
-        volume = decode_volume(value)
+    volume = _find_volume(writer, gone.volume_id.encode())
+    if volume is not None and gone.epoch:
         left = volume_parent(writer, volume)
         if left.epoch < gone.epoch:
             _note_difference(writer, volume, gone.epoch, gone.root, left.root)
-    for volume in _made_from(writer, gone.snapshot_id):
-        if newest_of_volume(writer, volume.volume_id) is None:
-            left = volume_parent(writer, volume)
-            _note_difference(writer, volume, ORIGIN_EPOCH, gone.root, left.root)
+    for made in _made_from(writer, gone.snapshot_id):
+        if newest_of_volume(writer, made.volume_id) is None:
+            left = volume_parent(writer, made)
+            _note_difference(writer, made, ORIGIN_EPOCH, gone.root, left.root)
 
 
 def forget_covered_writes(writer: CatalogWriter, completed: SnapshotRecord) -> None:
     """Forget the writes that a completed snapshot of a managed volume contains."""
-    value = writer.get(Table.VOLUMES, completed.volume_id.encode())
-    if value is not None:  # else the volume is deleted
+    volume = _find_volume(writer, completed.volume_id.encode())
+    if volume is not None:  # else it is deleted
         from ebsim.core.written_blocks import forget_writes  # needs numpy
 
-        forget_writes(writer, decode_volume(value).number, completed.epoch)
+        forget_writes(writer, volume.number, completed.epoch)
 
 
 def release_origin(writer: CatalogWriter, space: SpaceChange, volume: VolumeRecord) -> VolumeRecord:
@@ -133,25 +131,24 @@ def _origin(reader: CatalogReader, volume: VolumeRecord) -> SnapshotRecord | Non
     """Return the snapshot a volume was made from, if it is still live."""
     if volume.origin_id is None:
         return None
-    value = reader.get(Table.SNAPSHOTS, volume.origin_id.encode())
-    record = None if value is None else decode_snapshot(value)
+    record = find_snapshot(reader, volume.origin_id)
     return record if record and record.state == SnapshotState.COMPLETED else None
 
 
 def _made_from(reader: CatalogReader, snapshot_id: SnapshotId) -> list[VolumeRecord]:
-    found = []
-    for _, volume_id in reader.items(Table.VOLUME_ORIGINS, prefix=snapshot_id.encode()):
-        value = reader.get(Table.VOLUMES, volume_id)
-        if value is not None:
-            found.append(decode_volume(value))
-    return found
+    entries = reader.items(Table.VOLUME_ORIGINS, prefix=snapshot_id.encode())
+    volumes = [_find_volume(reader, volume_id) for _, volume_id in entries]
+    return [volume for volume in volumes if volume is not None]
+
+
+def _find_volume(reader: CatalogReader, volume_id: bytes) -> VolumeRecord | None:
+    value = reader.get(Table.VOLUMES, volume_id)
+    return None if value is None else decode_volume(value)
 
 
 def _note_difference(
     writer: CatalogWriter, volume: VolumeRecord, epoch: int, gone_root: int, left_root: int
 ) -> None:
-    from ebsim.core.written_blocks import (
-        note_difference,
-    )  # needs numpy, which most deletions do not
+    from ebsim.core.written_blocks import note_difference  # needs numpy; most deletions do not
 
     note_difference(writer, volume.number, epoch, gone_root, left_root)

@@ -3,11 +3,12 @@
 import hashlib
 from dataclasses import dataclass, replace
 
+from ebsim import refusals
 from ebsim.config import SnapshotOptions
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
 from ebsim.core.snapshots import get_completed, newest_of_volume
-from ebsim.errors import ErrorCode, InvalidInputError, NotFoundError
+from ebsim.errors import ErrorCode, InvalidInputError
 from ebsim.format.catalog_values import Counter, Table
 from ebsim.format.records import (
     SnapshotRecord,
@@ -43,9 +44,7 @@ def get_volume(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
     """
     value = reader.get(Table.VOLUMES, volume_id.encode())
     if value is None:
-        raise NotFoundError(
-            f"The volume '{volume_id}' does not exist.", ErrorCode.INVALID_VOLUME_NOT_FOUND
-        )
+        raise refusals.volume_not_found(volume_id)
     return decode_volume(value)
 
 

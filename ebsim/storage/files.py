@@ -19,7 +19,7 @@ Buffer = bytes | bytearray | memoryview
 
 FILE_MODE = 0o600
 
-_NO_SEEK_DATA = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+NO_SEEK_DATA = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 """How a file system answers that it cannot tell holes from data."""
 
 DIRECTORY_MODE = 0o700
@@ -209,7 +209,7 @@ class PosixFile:
         try:
             return os.lseek(self._fd, offset, os.SEEK_DATA) >= offset + length
         except OSError as error:
-            if error.errno != errno.ENXIO and error.errno not in _NO_SEEK_DATA:
+            if error.errno != errno.ENXIO and error.errno not in NO_SEEK_DATA:
                 raise
             return error.errno == errno.ENXIO  # no data at or after the offset
 

@@ -38,6 +38,14 @@ class Region(IntEnum):
     VOLUME = 1 << 41
 
 
+def named_region(name: str) -> int:
+    """Return the region of a source or volume, by what it is called."""
+    import hashlib  # only for who writes
+
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return Region.VOLUME + int.from_bytes(digest[:5], "big")
+
+
 class Lock:
     """A held lock. Releasing it, or the death of the process, ends it."""
 

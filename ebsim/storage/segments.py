@@ -5,7 +5,6 @@ records, read a record by place, list and drop segments, give back ranges. A bac
 segments elsewhere must pass `tests/conformance/test_segment_stores.py`.
 """
 
-import errno
 import re
 import threading
 from collections import OrderedDict
@@ -13,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from ebsim.errors import CorruptionError, ErrorCode, LimitExceededError, StoreError
+from ebsim.errors import CorruptionError, ErrorCode, StoreError
 from ebsim.format.block_hash import HASH_SIZE
 from ebsim.format.segment import (
     ALIGNMENT,
@@ -28,6 +27,7 @@ from ebsim.format.segment import (
     encode_segment_header,
     record_extent,
 )
+from ebsim.storage.failures import write_failure
 from ebsim.storage.files import File, Files
 
 RECORD_EXTENT_MAX = record_extent(PAYLOAD_SIZE_MAX)
@@ -185,7 +185,7 @@ class LocalSegmentWriter:
         try:
             self._file.write_at(header.offset, encode_record(header, payload))
         except OSError as error:
-            raise _write_failure(error, self._path) from error
+            raise write_failure(error, self._path) from error
         return header.offset, header.extent
 
     def sync(self) -> None:
@@ -193,7 +193,7 @@ class LocalSegmentWriter:
         try:
             self._file.sync()
         except OSError as error:
-            raise _write_failure(error, self._path) from error
+            raise write_failure(error, self._path) from error
 
     def close(self) -> None:
         """Append nothing more."""
@@ -223,7 +223,7 @@ class LocalSegmentStore:
                 self._files.remove(path)
                 raise
         except OSError as error:
-            raise _write_failure(error, path) from error
+            raise write_failure(error, path) from error
         return LocalSegmentWriter(file, path, header.segment_id)
 
     def read_record(
@@ -284,13 +284,13 @@ class LocalSegmentStore:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise _write_failure(error, path) from error
+            raise write_failure(error, path) from error
         try:
             for offset, length in merge_ranges(ranges):
                 if not file.punch(offset, length):
                     return
         except OSError as error:
-            raise _write_failure(error, path) from error
+            raise write_failure(error, path) from error
         finally:
             file.close()
 
@@ -302,12 +302,12 @@ class LocalSegmentStore:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise _write_failure(error, path) from error
+            raise write_failure(error, path) from error
         try:
             if file.size() > end:
                 file.truncate(end)
         except OSError as error:
-            raise _write_failure(error, path) from error
+            raise write_failure(error, path) from error
         finally:
             file.close()
 
@@ -322,7 +322,7 @@ class LocalSegmentStore:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise _write_failure(error, path) from error
+            raise write_failure(error, path) from error
 
     def occupied_bytes(self, segment_id: bytes) -> int:
         """Return the bytes a segment occupies; 0 where it is missing."""
@@ -365,12 +365,3 @@ def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             merged.append((offset, length))
     return merged
-
-
-def _write_failure(error: OSError, path: Path) -> LimitExceededError | StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return LimitExceededError(
-            f"no space left for {path}: delete snapshots, or free space otherwise, and try again",
-            ErrorCode.NO_SPACE,
-        )
-    return StoreError(f"cannot write {path}: {error.strerror}", ErrorCode.STORE_FAILED)

@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ebsim.errors import ErrorCode, InvalidInputError, NotFoundError, SourceError
-
-_NO_SEEK_DATA = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
-"""How a file system answers that it cannot tell holes from data."""
+from ebsim.storage.files import NO_SEEK_DATA
 
 
 class BlockSource(Protocol):
@@ -86,7 +84,7 @@ def seek_data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]
         except OSError as error:
             if error.errno == errno.ENXIO:  # no data at or after the position
                 return
-            if error.errno not in _NO_SEEK_DATA:
+            if error.errno not in NO_SEEK_DATA:
                 raise
             data, hole = position, end
         if data >= end:

@@ -20,7 +20,7 @@ from ebsim.format.records import VolumeRecord, decode_volume
 from ebsim.ids import VolumeId
 from ebsim.results import VolumeState
 from ebsim.storage.catalog import CatalogWriter
-from ebsim.volumes.failures import write_failure
+from ebsim.storage.failures import write_failure
 from ebsim.volumes.volume_files import remove_volume_files
 
 

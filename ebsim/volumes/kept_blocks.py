@@ -90,10 +90,6 @@ class KeptBlocks:
             self._file.sync()
         self._files.sync_directory(self._path.parent)
 
-    def kept_since(self, block: int, epoch: int) -> bool:
-        """Return whether a copy is kept that is good for an epoch."""
-        return self._find(block, epoch) is not None
-
     def read(self, block: int, epoch: int, buffer: memoryview) -> bool:
         """Fill the buffer with the block as it was at the end of an epoch; False if not kept.
 

@@ -37,8 +37,8 @@ from ebsim.core.written_blocks import (
 from ebsim.errors import CorruptionError, InvalidInputError, LimitExceededError, StoreError
 from ebsim.format.records import VolumeRecord
 from ebsim.storage.catalog import CatalogWriter
+from ebsim.storage.failures import is_no_space, read_failure, write_failure
 from ebsim.units import BLOCK_SIZE
-from ebsim.volumes.failures import is_no_space, read_failure, write_failure
 from ebsim.volumes.frozen import Frozen
 from ebsim.volumes.origin import Origin
 from ebsim.volumes.volume_files import VolumeFiles
@@ -424,7 +424,8 @@ class LiveVolume:
         if not origin.is_recoverable(block):
             self._files.intents.note_local(block)
             origin.mark_recoverable(block)
-        origin.mark_local(block)
+        if not origin.is_local(block):
+            origin.mark_local(block)
 
     def _write_failed(self, block: int) -> None:
         """Have the next write to a block prepare again, where this one was to make it local.

@@ -15,8 +15,8 @@ from ebsim.format.records import SnapshotRecord, VolumeRecord
 from ebsim.ids import SnapshotId, VolumeId
 from ebsim.results import VolumeState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.storage.failures import read_failure
 from ebsim.units import BLOCK_SIZE
-from ebsim.volumes.failures import read_failure
 from ebsim.volumes.frozen import Frozen
 from ebsim.volumes.live_volume import LiveVolume
 from ebsim.volumes.origin import Origin, add_local_blocks, local_blocks

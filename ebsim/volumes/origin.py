@@ -15,10 +15,9 @@ import numpy as np
 
 from ebsim.core.block_maps import LEAF_BLOCKS, find_leaf, load_page, walk_leaves
 from ebsim.core.context import StoreContext
-from ebsim.core.read import BlockLoader, BlockPlace, place_of
-from ebsim.core.version_table import version_blocks
+from ebsim.core.read import BlockLoader, BlockPlace, find_place
 from ebsim.core.written_blocks import Flags, no_flags, pack_flags, unpack_flags
-from ebsim.format.catalog_values import FIRST_BLOCK, Table, pair_key
+from ebsim.format.catalog_values import Table, pair_key
 from ebsim.format.records import VolumeRecord
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
@@ -39,13 +38,12 @@ class Origin:
 
     def is_local(self, block: int) -> bool:
         """Return whether the volume's file has the block."""
-        leaf = self._local.get(block // LEAF_BLOCKS) or self._look_up(block // LEAF_BLOCKS)
-        return bool(leaf[block % LEAF_BLOCKS])
+        return bool(self._leaf(block // LEAF_BLOCKS)[block % LEAF_BLOCKS])
 
     def mark_local(self, block: int) -> None:
         """Note that the volume's file has the block."""
         number = block // LEAF_BLOCKS
-        (self._local.get(number) or self._look_up(number))[block % LEAF_BLOCKS] = 1
+        self._leaf(number)[block % LEAF_BLOCKS] = 1
         self._unsaved.add(number)
 
     def is_recoverable(self, block: int) -> bool:
@@ -72,7 +70,7 @@ class Origin:
         for leaf in self._leaves():
             if leaf < start // LEAF_BLOCKS:
                 continue
-            flags = self._local.get(leaf) or self._look_up(leaf)
+            flags = self._leaf(leaf)
             place = flags.find(0, max(0, start - leaf * LEAF_BLOCKS))
             while place >= 0:
                 yield leaf * LEAF_BLOCKS + place
@@ -80,9 +78,7 @@ class Origin:
 
     def count_missing(self) -> int:
         """Return how many blocks are not local."""
-        return sum(
-            (self._local.get(leaf) or self._look_up(leaf)).count(0) for leaf in self._leaves()
-        )
+        return sum(self._leaf(leaf).count(0) for leaf in self._leaves())
 
     def take_unsaved(self) -> list[tuple[int, bytes]]:
         """Return what became local since last time, as rows; call before the file is synced."""
@@ -107,6 +103,10 @@ class Origin:
         with self._mutex:
             self._retired = True
 
+    def _leaf(self, number: int) -> bytearray:
+        """Return one byte for each block of a leaf: 1 where it is local."""
+        return self._local.get(number) or self._look_up(number)
+
     def _look_up(self, leaf: int) -> bytearray:
         with self._mutex:
             if self._retired and leaf not in self._local:
@@ -124,10 +124,7 @@ class Origin:
 
     def _place(self, block: int) -> BlockPlace | None:
         with self._context.catalog.read() as reader:
-            page = load_page(reader, find_leaf(reader, self._root, block // LEAF_BLOCKS))
-            entry = block % LEAF_BLOCKS
-            block_id = int(version_blocks(reader, page[entry : entry + 1])[0])
-            return None if block_id < FIRST_BLOCK else place_of(reader, block_id)
+            return find_place(reader, self._root, block)
 
 
 def local_blocks(reader: CatalogReader, number: int, root: int, leaf: int) -> Flags:

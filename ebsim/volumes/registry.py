@@ -4,7 +4,6 @@ A volume's live data are open in one process at a time; a kernel lock, which die
 sees to that. A pending snapshot, or loading behind the scenes, is a user like any other.
 """
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -15,7 +14,7 @@ from ebsim.core.context import StoreContext
 from ebsim.core.volume_records import managed_volumes
 from ebsim.errors import ConflictError
 from ebsim.ids import VolumeId
-from ebsim.storage.locks import Lock, Region
+from ebsim.storage.locks import Lock, named_region
 from ebsim.volumes.deletion import finish_deletion, is_deleting, mark_deleting
 from ebsim.volumes.live_volume import LiveVolume
 from ebsim.volumes.opening import open_live_volume
@@ -170,8 +169,7 @@ class LiveVolumes:
             entry.live.close(clean=clean)
 
     def _lock(self, volume_id: VolumeId) -> Lock:
-        digest = hashlib.sha256(f"volume {volume_id}".encode()).digest()
-        region = Region.VOLUME + int.from_bytes(digest[:5], "big")
+        region = named_region(f"volume {volume_id}")
         for _ in range(PATIENCE):
             lock = self._context.locks.try_hold(region)
             if lock is not None:

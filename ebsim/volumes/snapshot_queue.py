@@ -175,14 +175,6 @@ class SnapshotQueue:
                     told(sum(j.copied_bytes for j in jobs), sum(j.total_bytes for j in jobs))
                 self._changed.wait(0.1 if told is not None else None)
 
-    def copied_bytes(self, snapshot_id: SnapshotId) -> int | None:
-        """Return how far a snapshot is that is copied in this process, else None."""
-        with self._changed:
-            for job in self._all_jobs():
-                if job.snapshot_id == snapshot_id:
-                    return job.copied_bytes
-        return None
-
     def close(self, *, wait: bool) -> None:
         """Wait until all are copied; or stop, and leave them to the next opener."""
         with self._changed:

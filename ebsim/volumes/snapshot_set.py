@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from ebsim.core.complete import CompletionChange
 from ebsim.core.context import StoreContext
 from ebsim.core.events import snapshot_set_ended
+from ebsim.core.snapshots import find_snapshot
 from ebsim.errors import ErrorCode, SourceError
-from ebsim.format.catalog_values import Table
-from ebsim.format.records import SnapshotRecord, decode_snapshot
+from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.volumes.frozen_source import StoppedError
@@ -101,6 +101,6 @@ class SnapshotSet:
         self._completed = self._context.catalog.update(change)
 
     def _tell_failure(self, writer: CatalogWriter) -> None:
-        values = [writer.get(Table.SNAPSHOTS, member.encode()) for member in self._members]
-        left = [decode_snapshot(value) for value in values if value is not None]
+        members = [find_snapshot(writer, member) for member in self._members]
+        left = [member for member in members if member is not None]
         snapshot_set_ended(self._context, writer, left)

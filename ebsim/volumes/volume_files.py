@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.ids import VolumeId
+from ebsim.storage.failures import read_failure, write_failure
 from ebsim.storage.files import File, Files
-from ebsim.volumes.failures import read_failure, write_failure
 from ebsim.volumes.intents import Intents
 from ebsim.volumes.kept_blocks import KeptBlocks
 

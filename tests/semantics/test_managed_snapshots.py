@@ -24,6 +24,7 @@ from ebsim.testing.invariants import assert_healthy, assert_holds_nothing
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE, GIB
+from ebsim.volumes.frozen_source import FrozenSource
 from ebsim.volumes.snapshot_job import SnapshotJob
 
 LAST = GIB // BLOCK_SIZE - 1
@@ -327,37 +328,33 @@ def test_snapshot_that_was_partly_copied_goes_on_with_its_moment(
 ) -> None:
     """What is written behind the copying, and then copied again from the beginning."""
     monkeypatch.setattr(ingest, "BATCH_CHANGES", 1)
-    reads = threading.Semaphore(0)
-    reached = threading.Event()
-    holding = threading.Event()
+    let_go = threading.Event()
+    holding = threading.Barrier(ingest.WORKERS + 1)  # until all workers and the test are there
+    last_copied = 2
 
-    def before(what: str, path: Path) -> None:
-        copying = threading.current_thread().name.startswith("ebsim-ingest")
-        if holding.is_set() and copying and what == "read_into" and path.suffix == ".data":
-            seen.append(1)
-            if len(seen) > 3:
-                reached.set()
-                reads.acquire()
+    def read_into(source: FrozenSource, offset: int, buffer: memoryview) -> None:
+        if offset > last_copied * 257 * BLOCK_SIZE and not let_go.is_set():
+            holding.wait(20)  # holds no lock of the volume
+            let_go.wait(20)
+        read_as_ever(source, offset, buffer)
 
-    seen: list[int] = []
-    seams = replace(seams, files=ObservedFiles(seams.files, before))
+    read_as_ever = FrozenSource.read_into
+    stop = SnapshotJob.stop
+
+    def stop_and_let_go(job: SnapshotJob) -> None:
+        stop(job)
+        let_go.set()
+
+    monkeypatch.setattr(FrozenSource, "read_into", read_into)
+    monkeypatch.setattr(SnapshotJob, "stop", stop_and_let_go)
     with Store.create(store_path, seams) as store:
         volume = new_volume(store)
         with store.volumes.open(volume) as file:
             for leaf in range(5):
                 file.pwrite(palette_block(leaf + 1), leaf * 257 * BLOCK_SIZE)
-            holding.set()
             snapshot_id = begin(store, volume)
-            assert reached.wait(20)
+            holding.wait(20)
             file.pwrite(TAIL, 0)
-        holding.clear()
-        stop = SnapshotJob.stop
-
-        def stop_and_let_go(job: SnapshotJob) -> None:
-            stop(job)
-            reads.release(100)
-
-        monkeypatch.setattr(SnapshotJob, "stop", stop_and_let_go)
         store.close(wait=False)
     with Store.open(store_path, seams) as store:
         shown = ended(store, snapshot_id)

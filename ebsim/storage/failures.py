@@ -1,4 +1,4 @@
-"""What a failure of a volume's files means to its user."""
+"""What a failure of the store's own files means to its user."""
 
 import errno
 from pathlib import Path
