@@ -7,11 +7,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOAK_SECONDS ?= 120
 SOAK_SEED ?= 1
+TORTURE_SEED ?= 1
+TORTURE_MINUTES ?=
+TORTURE_ONLY ?=
+TORTURE_STATE ?= build/torture
 
-.PHONY: help venv demo test quick soak check bench clean
+.PHONY: help venv demo test quick soak torture check bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: .venv/made  ## make .venv with the pinned requirements and ebsim itself
 
@@ -24,13 +28,17 @@ demo: venv  ## run the main job on real input, and the example of the EBS docume
 	@$(BIN)/ebsim demo
 
 test: venv  ## run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto
 
 quick: venv  ## run the tests that take no more than a second each
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n auto -m "not slow"
 
 soak: venv  ## run threads and processes on one store for minutes (SOAK_SECONDS, SOAK_SEED)
 	@$(BIN)/python tests/soak/soak.py --seconds "$(SOAK_SECONDS)" --seed "$(SOAK_SEED)"
+
+torture: venv  ## hurt stores for about an hour; goes on where it was stopped (TORTURE_SEED, _MINUTES, _ONLY)
+	@$(BIN)/python -m ebsim.testing.torture --seed "$(TORTURE_SEED)" --only "$(TORTURE_ONLY)" \
+	  --minutes "$(TORTURE_MINUTES)" --state "$(TORTURE_STATE)" --document docs/testing.md
 
 check: venv  ## check format, lint, types and layers
 	@$(BIN)/ruff format --check .

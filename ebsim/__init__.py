@@ -32,7 +32,13 @@ if TYPE_CHECKING:
         ScheduledSnapshot,
     )
     from ebsim.progress import Progress, SilentProgress
-    from ebsim.reports import CompactedSegment, CompactReport, DamagedRecord
+    from ebsim.reports import (
+        CompactedSegment,
+        CompactReport,
+        DamagedRecord,
+        RepairedRecord,
+        RepairReport,
+    )
     from ebsim.requests import (
         BlockDevice,
         DataCheck,
@@ -125,6 +131,8 @@ __all__ = [
     "PruneReport",
     "Quotas",
     "RebuildReport",
+    "RepairReport",
+    "RepairedRecord",
     "ResourceType",
     "RestoreReport",
     "RetainRule",
@@ -196,6 +204,8 @@ _HOMES = {
     "Quotas": "ebsim.config",
     "ResourceType": "ebsim.results",
     "RebuildReport": "ebsim.results",
+    "RepairReport": "ebsim.reports",
+    "RepairedRecord": "ebsim.reports",
     "RestoreReport": "ebsim.results",
     "RetainRule": "ebsim.policies",
     "RetainUnit": "ebsim.policies",

@@ -21,6 +21,10 @@ class Compression:
 
     zstd_level: int | None = 1
 
+    def __str__(self) -> str:
+        """Return the name that `parse` reads."""
+        return "none" if self.zstd_level is None else f"zstd:{self.zstd_level}"
+
     @classmethod
     def parse(cls, text: str) -> "Compression":
         """Return the compression named `zstd`, `zstd:LEVEL` or `none`.
@@ -70,7 +74,8 @@ class SnapshotOptions:
     @property
     def all_tags(self) -> dict[str, str]:
         """What the snapshot is tagged with."""
-        return {**self.tags, **self.system_tags}
+        own = {key: value or "" for key, value in self.tags.items()}  # null means empty
+        return {**own, **self.system_tags}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,27 +4,30 @@ One method for each operation; each delegates to the module of `ebsim.core` that
 modules are imported when first used, so that listing snapshots needs neither numpy nor zstd.
 """
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ebsim.caller import Caller, parse_caller
 from ebsim.clock import Clock, SystemClock
-from ebsim.config import Quotas, SnapshotOptions
+from ebsim.config import SnapshotOptions
 from ebsim.core.context import StoreContext
 from ebsim.core.leftovers import has_managed_volumes
+from ebsim.core.resources import Resources
+from ebsim.core.upkeep import Upkeep
 from ebsim.entropy import Entropy, SystemEntropy
-from ebsim.ids import SnapshotId, is_volume_id, parse_snapshot_id, parse_volume_id
+from ebsim.errors import EbsimError
+from ebsim.ids import SnapshotId, names_volume, parse_snapshot_id, parse_volume_id
 from ebsim.progress import Progress, SilentProgress
-from ebsim.reports import CompactReport
-from ebsim.requests import DataCheck, PruneOptions, SnapshotQuery, TagQuery
+from ebsim.requests import PruneOptions, SnapshotQuery
 from ebsim.results import (
     ChangedBlocks,
     ChargeEvent,
-    CheckReport,
     DeleteReport,
     Event,
     PruneReport,
@@ -33,23 +36,23 @@ from ebsim.results import (
     Snapshot,
     SnapshotPage,
     StoreStats,
-    Tag,
 )
 from ebsim.storage.boot import read_boot_id
 from ebsim.storage.files import Files, PosixFiles
 from ebsim.storage.sources import BlockSource
-from ebsim.storage.store_folder import create_store, open_store
+from ebsim.storage.store_folder import create_store
 
 if TYPE_CHECKING:
-    from ebsim.core.image_operations import ImageOperations
     from ebsim.core.lifecycle import LifecycleOperations
     from ebsim.volumes.managed import ManagedVolumes
     from ebsim.volumes.operations import VolumeOperations
 
+logging.getLogger("ebsim").addHandler(logging.NullHandler())  # the program decides what is shown
+
 
 @dataclass(frozen=True, slots=True)
 class Seams:
-    """Where disk, time and randomness come from; tests replace them.
+    """Where disk, time and randomness come from, which tests replace; and for whom.
 
     Attributes:
         files: The store's own files.
@@ -58,6 +61,7 @@ class Seams:
         boot_id: Which boot of the machine this is.
         before_copy: Called with the id of a managed volume's snapshot, in the thread that copies
             it, before it is; it may wait, or raise to have the snapshot fail.
+        caller: The account and Region to act as.
     """
 
     files: Files = field(default_factory=PosixFiles)
@@ -65,9 +69,10 @@ class Seams:
     entropy: Entropy = field(default_factory=SystemEntropy)
     boot_id: str = field(default_factory=read_boot_id)
     before_copy: Callable[[SnapshotId], None] | None = None
+    caller: Caller = field(default_factory=Caller)
 
 
-class Store:
+class Store(Resources, Upkeep):
     """An open store. Use it as a context manager; its methods may be called from several threads.
 
     Several processes may have the same store open. A process must not open it twice, nor use it
@@ -75,11 +80,15 @@ class Store:
     """
 
     def __init__(
-        self, context: StoreContext, before_copy: Callable[[SnapshotId], None] | None = None
+        self,
+        context: StoreContext,
+        before_copy: Callable[[SnapshotId], None] | None = None,
+        whole: "Store | None" = None,
     ) -> None:
         self._context = context
         self._before_copy = before_copy
         self._managed: ManagedVolumes | None = None
+        self._whole = whole or self
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], seams: Seams | None = None) -> "Store":
@@ -103,6 +112,8 @@ class Store:
         *,
         create: bool = False,
         resume: bool = True,
+        prove: bool = False,
+        progress: Progress | None = None,
     ) -> "Store":
         """Open a store, cleaning up after processes that died while they wrote.
 
@@ -112,37 +123,29 @@ class Store:
             create: Make the store first if the folder is missing or empty.
             resume: Go on, behind the scenes, with what a process left: copying the pending
                 snapshots of managed volumes, loading, deleting.
+            prove: Prove the catalog first in another process, also if it was closed in good order.
+            progress: Told how far that is, where the catalog has to be proved or rebuilt.
 
         Raises:
             NotFoundError: StoreNotFound.
             FormatVersionError: It has another format version.
+            CorruptionError: The catalog is damaged, and the segments do not allow to rebuild it
+                whole.
             StoreError: It is open in this process already, or cannot be read.
         """
-        from ebsim.core.recovery import recover
+        from ebsim.core.opening import open_context
 
-        seams = seams or Seams()
+        seams, progress = seams or Seams(), progress or SilentProgress()
         folder = Path(path).absolute()
-        parts = open_store(folder, seams.files, seams.entropy, create=create)
-        context = StoreContext(
-            path=folder,
-            header=parts.header,
-            catalog=parts.catalog,
-            segments=parts.segments,
-            locks=parts.locks,
-            reserve=parts.reserve,
-            files=seams.files,
-            clock=seams.clock,
-            entropy=seams.entropy,
-            boot_id=seams.boot_id,
-        )
+        context = open_context(folder, seams, progress, create=create, prove=prove)
+        store = cls(context.acting_as(seams.caller), seams.before_copy)
         try:
-            recover(context)
+            if resume and not context.catalog.read_only and has_managed_volumes(context):
+                store._volumes_held().resume()
         except BaseException:
-            parts.catalog.close()
+            with suppress(EbsimError):  # it is the first error that counts
+                store.close(wait=False)
             raise
-        store = cls(context, seams.before_copy)
-        if resume and not context.catalog.read_only and has_managed_volumes(context):
-            store._volumes_held().resume()
         return store
 
     @staticmethod
@@ -165,6 +168,28 @@ class Store:
         folder, progress = Path(path).absolute(), progress or SilentProgress()
         return rebuild_store(folder, seams or Seams(), progress, dry_run=dry_run)
 
+    def as_account(self, account: str | None = None, region: str | None = None) -> "Store":
+        """Return this open store for use on behalf of another account, or in another Region.
+
+        What it makes belongs to that account, and it sees what that account may see. Closing it
+        does nothing; it must not be used after this one is closed.
+
+        Args:
+            account: 12 digits; None: the same as now.
+            region: For example `eu-central-1`; None: the same as now.
+
+        Raises:
+            InvalidInputError: InvalidUserID.Malformed, or it is no Region's name.
+        """
+        now = self.caller
+        caller = parse_caller(account or now.account, region or now.region)
+        return Store(self._context.acting_as(caller), self._before_copy, self._whole)
+
+    @property
+    def caller(self) -> Caller:
+        """The account and Region this acts as."""
+        return self._context.acting
+
     @property
     def path(self) -> Path:
         """The store's folder."""
@@ -182,6 +207,8 @@ class Store:
             wait: For pending snapshots of managed volumes to be copied; else they stay pending,
                 and the next process that opens the store goes on with them.
         """
+        if self._whole is not self:
+            return
         context = self._context
         with ExitStack() as stack:
             stack.callback(context.catalog.close)
@@ -233,7 +260,7 @@ class Store:
 
         options = options or SnapshotOptions()
         progress = progress or SilentProgress()
-        if isinstance(source, str) and is_volume_id(source):
+        if isinstance(source, str) and names_volume(source):
             return self.create_snapshots([source], options)[0]
         opener, identity = self._opener(source, options, progress)
         with self._writing():
@@ -252,8 +279,13 @@ class Store:
             ConflictError: A volume is in a wrong state, or open in another process.
             LimitExceededError: EC2 would refuse it (semantics section 1.3).
         """
+        from ebsim.core.volume_records import ensure_own_volumes
+
         wanted = [parse_volume_id(text) for text in volume_ids]
-        with self._writing():
+        from ebsim.core.changes import BEGUN, writing
+
+        ensure_own_volumes(self._context, wanted)
+        with writing(self._context, BEGUN):
             queue = self._volumes_held().snapshots
             records = queue.create(wanted, options or SnapshotOptions())
         return tuple(record.to_result() for record in records)
@@ -270,7 +302,10 @@ class Store:
             InvalidInputError: An id is malformed.
             NotFoundError: There is no such snapshot.
         """
+        from ebsim.core.access import ensure_visible_snapshots
+
         wanted = [parse_snapshot_id(text) for text in snapshot_ids]
+        ensure_visible_snapshots(self._context, wanted)
         records = self._volumes_held().wait(wanted, progress or SilentProgress())
         return [record.to_result() for record in records]
 
@@ -311,10 +346,11 @@ class Store:
             InvalidInputError: The id is malformed.
             NotFoundError: There is no such snapshot.
         """
-        from ebsim.core.snapshots import get_snapshot
+        from ebsim.core.access import visible_snapshot
 
+        wanted = parse_snapshot_id(snapshot_id)
         with self._context.catalog.read() as reader:
-            return get_snapshot(reader, parse_snapshot_id(snapshot_id)).to_result()
+            return visible_snapshot(self._context, reader, wanted).to_result()
 
     def diff_snapshots(self, first: str, second: str) -> ChangedBlocks:
         """Return the blocks in which two snapshots of one lineage differ.
@@ -340,11 +376,13 @@ class Store:
         Raises:
             InvalidInputError: An id is malformed or given twice.
             NotFoundError: There is no such snapshot.
-            ConflictError: One is pending.
+            ForbiddenError: One is another account's.
         """
+        from ebsim.core.access import ensure_own_snapshots
         from ebsim.core.delete import delete_snapshots
 
         ids = [parse_snapshot_id(text) for text in snapshot_ids]
+        ensure_own_snapshots(self._context, ids)
         with self._writing():
             return delete_snapshots(self._context, ids, dry_run=dry_run)
 
@@ -401,14 +439,15 @@ class Store:
             InvalidInputError: The id is malformed.
             NotFoundError: There never was such a snapshot.
         """
+        from ebsim.core.access import own_snapshot
         from ebsim.core.ledger import snapshot_events
-        from ebsim.core.snapshots import get_snapshot
+        from ebsim.core.snapshots import find_snapshot
 
         wanted = parse_snapshot_id(snapshot_id)
         with self._context.catalog.read() as reader:
             events = snapshot_events(reader, wanted)
-            if not events:
-                get_snapshot(reader, wanted)
+            if not events or find_snapshot(reader, wanted) is not None:
+                own_snapshot(self._context, reader, wanted)
             return events
 
     def ledger(self) -> list[ChargeEvent]:
@@ -417,108 +456,6 @@ class Store:
 
         with self._context.catalog.read() as reader:
             return list(read_ledger(reader))
-
-    def check(
-        self, *, data: bool | DataCheck = False, progress: Progress | None = None
-    ) -> CheckReport:
-        """Check that the store is what it says.
-
-        Args:
-            data: Also read and prove every stored byte, or those that a `DataCheck` asks for.
-            progress: Told how far it is.
-        """
-        from ebsim.core.check import check_store
-
-        wanted = data if isinstance(data, DataCheck) else DataCheck() if data else None
-        return check_store(self._context, progress or SilentProgress(), wanted)
-
-    def compact(self, *, dry_run: bool = False, progress: Progress | None = None) -> CompactReport:
-        """Copy what is live out of segments that are not worth keeping, and remove their files.
-
-        Args:
-            dry_run: Tell what would happen and change nothing.
-            progress: Told how far the copying is.
-
-        Raises:
-            LimitExceededError: NoSpace.
-            CorruptionError: A value of the catalog is damaged; `check` tells more.
-            StoreError: A write failed.
-        """
-        from ebsim.core.compact import compact_store
-
-        with self._writing():
-            return compact_store(self._context, progress or SilentProgress(), dry_run=dry_run)
-
-    def create_tags(self, resource_ids: Sequence[str], tags: Mapping[str, str]) -> None:
-        """Put tags on snapshots, volumes and images; on all that are named, or on none.
-
-        Args:
-            resource_ids: At least one.
-            tags: At least one; a key that is there already gets the new value.
-
-        Raises:
-            InvalidInputError: An id or tag is malformed, or a resource would have too many.
-            NotFoundError: A resource does not exist.
-        """
-        from ebsim.core.tags import create_tags
-
-        with self._writing():
-            create_tags(self._context, resource_ids, tags)
-
-    def delete_tags(
-        self, resource_ids: Sequence[str], tags: Mapping[str, str | None] | None = None
-    ) -> None:
-        """Remove tags from snapshots, volumes and images; from all that are named, or from none.
-
-        Args:
-            resource_ids: At least one.
-            tags: A key with None goes whatever its value is, one with a text only if that is its
-                value. None instead of all: every tag of the user's.
-
-        Raises:
-            InvalidInputError: An id or key is malformed.
-            NotFoundError: A resource does not exist.
-        """
-        from ebsim.core.tags import delete_tags
-
-        with self._writing():
-            delete_tags(self._context, resource_ids, tags)
-
-    def list_tags(self, query: TagQuery | None = None) -> list[Tag]:
-        """Return the tags that a query asks for; without one, those of all resources.
-
-        Raises:
-            InvalidInputError: An id or filter is none.
-            NotFoundError: A resource that the query names does not exist.
-            LimitExceededError: The filters have too many values.
-        """
-        from ebsim.core.tags import list_tags
-
-        with self._context.catalog.read() as reader:
-            return list_tags(reader, query or TagQuery())
-
-    @property
-    def quotas(self) -> Quotas:
-        """How much this store allows; setting it changes that for all who use the store."""
-        from ebsim.core.quotas import load_quotas
-
-        with self._context.catalog.read() as reader:
-            return load_quotas(reader)
-
-    @quotas.setter
-    def quotas(self, quotas: Quotas) -> None:
-        """Keep these quotas in the store."""
-        from ebsim.core.quotas import set_quotas
-
-        with self._writing():
-            set_quotas(self._context, quotas)
-
-    @property
-    def images(self) -> "ImageOperations":
-        """The operations on images: registering, listing, deregistering."""
-        from ebsim.core.image_operations import ImageOperations
-
-        return ImageOperations(self._context)
 
     @property
     def lifecycle(self) -> "LifecycleOperations":
@@ -576,10 +513,12 @@ class Store:
         """Return what this handle holds of managed volumes, made when first needed."""
         from ebsim.volumes.managed import ManagedVolumes
 
+        whole = self._whole
         with self._context.session_mutex:
-            if self._managed is None:
-                self._managed = ManagedVolumes(self._context, self._before_copy)
-            return self._managed
+            if whole._managed is None:
+                own = self._context.acting_as(None)  # it also goes on with what others began
+                whole._managed = ManagedVolumes(own, self._before_copy)
+            return whole._managed
 
     def _opener(
         self,

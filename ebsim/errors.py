@@ -4,12 +4,15 @@
     ├── InvalidInputError         the caller sent something wrong
     ├── NotFoundError             no such snapshot, volume, store, source
     ├── ConflictError             it exists, is in use, or is in the wrong state
+    ├── ForbiddenError            it is another account's, or a rule protects it
     ├── LimitExceededError        too large, too many, or no space
     ├── SourceError               a source could not be read, or changed while it was read
     ├── SnapshotFailedError       the snapshot was created but ended as `error`
     ├── StoreError                the store's files or catalog failed
-    │   └── StorePoisonedError    an earlier write failed: close and reopen
+    │   ├── StorePoisonedError    an earlier write failed: close and reopen
+    │   └── OutcomeUnknownError   a commit failed; .happened says what was found behind it
     ├── CorruptionError           stored bytes are not what was written
+    ├── WrongKeyError             the key, passphrase or keyring is another than it was sealed with
     ├── FormatVersionError        another format version, or no store at all
     └── InternalError             a broken invariant of ours
 
@@ -56,7 +59,18 @@ class ErrorCode(StrEnum):
     INVALID_IMAGE_NAME_DUPLICATE = "InvalidAMIName.Duplicate"
     INVALID_IMAGE_NAME_MALFORMED = "InvalidAMIName.Malformed"
     UNSUPPORTED_OPERATION = "UnsupportedOperation"
+    AUTH_FAILURE = "AuthFailure"
+    OPERATION_NOT_PERMITTED = "OperationNotPermitted"
     INVALID_BLOCK_DEVICE_MAPPING = "InvalidBlockDeviceMapping"
+    CUSTOMER_KEY_REVOKED = "CustomerKeyHasBeenRevoked"
+    # the Key Management Service's; its LimitExceededException stands below
+    KEY_NOT_FOUND = "NotFoundException"
+    KEY_DISABLED = "DisabledException"
+    KEY_INVALID_STATE = "KMSInvalidStateException"
+    ALIAS_EXISTS = "AlreadyExistsException"
+    INVALID_ALIAS_NAME = "InvalidAliasNameException"
+    ACCESS_DENIED = "AccessDeniedException"
+    VALIDATION = "ValidationException"
     # Data Lifecycle Manager's
     INVALID_REQUEST = "InvalidRequestException"
     POLICY_NOT_FOUND = "ResourceNotFoundException"
@@ -81,6 +95,8 @@ class ErrorCode(StrEnum):
     STORE_FAILED = "StoreFailed"
     STORE_POISONED = "StorePoisoned"
     STORE_FORKED = "StoreForked"
+    STORE_CLOSED = "StoreClosed"
+    STORE_UNSAFE = "StoreUnsafe"
     OUTCOME_UNKNOWN = "OutcomeUnknown"
     NO_SPACE = "NoSpace"
     CORRUPT_BLOCK = "CorruptBlock"
@@ -88,6 +104,13 @@ class ErrorCode(StrEnum):
     CORRUPT_SEGMENT = "CorruptSegment"
     CORRUPT_VOLUME = "CorruptVolume"
     UNKNOWN_FORMAT = "UnknownFormat"
+    WRONG_KEY = "WrongKey"
+    KEYRING_NOT_FOUND = "KeyringNotFound"
+    KEYRING_EXISTS = "KeyringExists"
+    KEYRING_LOCKED = "KeyringLocked"
+    KEYRING_EXPOSED = "KeyringExposed"
+    CORRUPT_KEYRING = "CorruptKeyring"
+    INVALID_RECOVERY_COPY = "InvalidRecoveryCopy"
     DEMO_FAILED = "DemoFailed"
     INTERRUPTED = "Interrupted"
 
@@ -122,6 +145,12 @@ class ConflictError(EbsimError):
     """The thing exists already, is in use, or is in a state that does not allow the operation."""
 
     default_code = ErrorCode.INCORRECT_STATE
+
+
+class ForbiddenError(EbsimError):
+    """The caller may not do this: it is another account's, or a rule protects it."""
+
+    default_code = ErrorCode.OPERATION_NOT_PERMITTED
 
 
 class LimitExceededError(EbsimError):
@@ -161,10 +190,39 @@ class StorePoisonedError(StoreError):
     default_code = ErrorCode.STORE_POISONED
 
 
+class OutcomeUnknownError(StoreError):
+    """A commit failed past its point of no return, and the catalog was opened again to look.
+
+    Attributes:
+        happened: Whether it took effect, for good; None where that cannot be said for sure.
+        tables: The tables of the catalog that it would change, by name.
+    """
+
+    default_code = ErrorCode.OUTCOME_UNKNOWN
+
+    def __init__(
+        self,
+        message: str,
+        code: ErrorCode | None = None,
+        happened: bool | None = None,
+        tables: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(message, code)
+        self.args = (message, code, happened, tables)
+        self.happened = happened
+        self.tables = tables
+
+
 class CorruptionError(EbsimError):
     """Bytes read back are not the bytes that were written."""
 
     default_code = ErrorCode.CORRUPT_BLOCK
+
+
+class WrongKeyError(EbsimError):
+    """The key, passphrase or keyring given is not the one that the bytes were sealed with."""
+
+    default_code = ErrorCode.WRONG_KEY
 
 
 class FormatVersionError(EbsimError):

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from ebsim.errors import (
     ConflictError,
     ErrorCode,
+    ForbiddenError,
     InvalidInputError,
     LimitExceededError,
     NotFoundError,
@@ -55,6 +56,24 @@ def snapshot_not_found(snapshot_id: str) -> NotFoundError:
     )
 
 
+def not_owner(resource_id: str) -> ForbiddenError:
+    """Return the refusal of what only the owner may do (the code and the wording are assumed)."""
+    return ForbiddenError(
+        f"Not authorized for {resource_id}: it belongs to another account, which shares it for "
+        "reading and copying only.",
+        ErrorCode.AUTH_FAILURE,
+    )
+
+
+def public_access_blocked(snapshot_id: str, state: str) -> ForbiddenError:
+    """Return the refusal to make a snapshot public (the code and the wording are assumed)."""
+    return ForbiddenError(
+        f"{snapshot_id} cannot be made public: block public access is '{state}' in this Region. "
+        "Share it with single accounts, or allow public snapshots first.",
+        ErrorCode.OPERATION_NOT_PERMITTED,
+    )
+
+
 def snapshot_in_use(snapshot_id: str, image_id: str) -> ConflictError:
     """Return the refusal to delete a snapshot behind a registered image."""
     return ConflictError(
@@ -71,12 +90,22 @@ def snapshot_not_completed(snapshot_id: str, state: str) -> ConflictError:
     )
 
 
-def concurrent_snapshot_limit() -> LimitExceededError:
-    """Return the refusal of one more pending snapshot of a volume, in EC2's very words."""
-    return LimitExceededError(
+def concurrent_snapshot_limit(
+    pending: Collection[str] = (), failed: Collection[str] = ()
+) -> LimitExceededError:
+    """Return the refusal of one more pending snapshot of a volume, in EC2's very words.
+
+    What fills the slots, and what to do about it, is in the exception's notes.
+    """
+    refusal = LimitExceededError(
         "Maximum allowed in-progress snapshots for a single volume exceeded.",
         ErrorCode.CONCURRENT_SNAPSHOT_LIMIT_EXCEEDED,
     )
+    if pending:
+        refusal.add_note(f"pending: {', '.join(pending)}; wait with `ebsim snapshot wait`")
+    if failed:
+        refusal.add_note(f"failed: {', '.join(failed)}; remove with `ebsim snapshot delete`")
+    return refusal
 
 
 def pending_snapshot_limit(limit: int) -> LimitExceededError:
@@ -115,10 +144,11 @@ def volume_not_found(volume_id: str) -> NotFoundError:
     )
 
 
-def volume_in_use(volume_id: str, user: str) -> ConflictError:
+def volume_in_use(volume_id: str, user: str, next_step: str = "") -> ConflictError:
     """Return the refusal to delete or attach a volume that `user` has open or attached."""
+    more = f": {next_step}" if next_step else ""
     return ConflictError(
-        f"Volume {volume_id} is currently attached to {user}", ErrorCode.VOLUME_IN_USE
+        f"Volume {volume_id} is currently attached to {user}{more}", ErrorCode.VOLUME_IN_USE
     )
 
 
@@ -231,17 +261,28 @@ def modification_running(volume_id: str, state: str) -> ConflictError:
     )
 
 
-def modification_rate(volume_id: str, limit: int) -> LimitExceededError:
+def modification_without_change(volume_id: str) -> InvalidInputError:
+    """Return the refusal of a modification that asks for what is (assumed); it is not counted."""
+    return InvalidInputError(
+        f"The volume '{volume_id}' already has the size, type, iops and throughput asked for."
+    )
+
+
+def modification_rate(volume_id: str, limit: int, next_time: str) -> LimitExceededError:
     """Return the refusal of one more modification within 24 hours (the code is assumed)."""
     return LimitExceededError(
         f"You've reached the maximum modification rate per volume limit. (volume {volume_id}, at "
-        f"most {limit} in 24 hours)",
+        f"most {limit} in 24 hours; the next is possible at {next_time})",
         ErrorCode.VOLUME_MODIFICATION_RATE_EXCEEDED,
     )
 
 
 def outside_volume(volume_id: str, start: int, end: int, size: int) -> InvalidInputError:
     """Return the refusal of a range that is not within a volume; all in bytes."""
+    if start > size or end < start:
+        return InvalidInputError(
+            f"Offset {start:,} is behind the end of volume {volume_id}, which has {size:,} bytes."
+        )
     return InvalidInputError(
         f"Bytes {start:,} to {end:,} are not within volume {volume_id}, which has {size:,} bytes."
     )
@@ -313,7 +354,7 @@ def not_taggable(resource_id: str) -> InvalidInputError:
     return InvalidInputError(f"The ID '{resource_id}' is not valid", ErrorCode.INVALID_ID)
 
 
-def tag_key_malformed(key: str) -> InvalidInputError:
+def tag_key_malformed(key: object) -> InvalidInputError:
     """Return the refusal of a tag's key that is empty or reserved."""
     return InvalidInputError(
         f"Tag key '{key}' is invalid: it must not be empty or begin with 'aws:'.",

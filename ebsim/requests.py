@@ -6,7 +6,6 @@ Nothing is checked here; the operation that takes a request refuses what EC2 ref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-ZONE_DEFAULT = "us-east-1a"
 VOLUME_TYPE_DEFAULT = "gp2"
 """What EC2's API takes where no type is given (semantics section 3.1)."""
 
@@ -35,7 +34,7 @@ class VolumeRequest:
         volume_type: gp2, gp3, io1, io2, st1, sc1 or standard.
         iops: I/O operations a second; needed by io1 and io2, possible with gp3.
         throughput: MiB a second; possible with gp3.
-        zone: The Availability Zone.
+        zone: The Availability Zone; None: the first of the Region.
         tags: Key to value.
         initialization_rate: MiB a second, 100 to 300, at which the snapshot's blocks are loaded
             behind the scenes while the store is open; None: only when they are needed.
@@ -47,7 +46,7 @@ class VolumeRequest:
     volume_type: str = VOLUME_TYPE_DEFAULT
     iops: int | None = None
     throughput: int | None = None
-    zone: str = ZONE_DEFAULT
+    zone: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     initialization_rate: int | None = None
     encrypted: bool = False
@@ -77,6 +76,8 @@ class SnapshotQuery:
     Attributes:
         snapshot_ids: These; one that does not exist refuses the whole query.
         owner_ids: Accounts of 12 digits, `self` or `amazon`.
+        restorable_by: Those that one of these may make volumes of: accounts of 12 digits (among the
+            caller's own snapshots), `self` (owned, or shared with the caller), `all` (public).
         states: pending, completed or error.
         filters: description, encrypted, owner-alias, owner-id, progress, snapshot-id, start-time,
             status, storage-tier, transfer-type, tag:KEY, tag-key, volume-id, volume-size.
@@ -86,6 +87,7 @@ class SnapshotQuery:
 
     snapshot_ids: Sequence[str] = ()
     owner_ids: Sequence[str] = ()
+    restorable_by: Sequence[str] = ()
     states: Sequence[str] = ()
     filters: Sequence[Filter] = ()
     max_results: int | None = None

@@ -28,7 +28,7 @@ class Snapshot:
         snapshot_id: `snap-` and 17 hex digits.
         volume_id: The volume it was taken of.
         state: pending, completed or error.
-        state_message: Why it ended as `error`, else empty.
+        state_message: Why it ended as `error`, or goes once it is completed; else empty.
         progress_percent: 0 to 100.
         start_time_us: When the point in time was fixed.
         completion_time_us: When it became completed or error, None while pending.
@@ -41,6 +41,7 @@ class Snapshot:
         parent_id: The snapshot it is incremental on, None if it was full. Kept as it was at
             creation, also when the parent was deleted since.
         source: The path (or name) of the source it was read from.
+        owner: The account it belongs to, 12 digits.
     """
 
     snapshot_id: SnapshotId
@@ -58,6 +59,7 @@ class Snapshot:
     charged_size_bytes: int
     parent_id: SnapshotId | None
     source: str
+    owner: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +246,7 @@ class DeletedSnapshot:
         moved_to: Where they moved, oldest first.
         reclaimed_bytes: Bytes of stored records that go back to the file system. The deletion's
             own journal entry, 4 KiB (and 4 KiB more where it begins a segment), is not set off.
+        when_completed: It was pending: it goes as soon as it is completed; nothing is freed now.
     """
 
     snapshot_id: SnapshotId
@@ -251,6 +254,7 @@ class DeletedSnapshot:
     moved_size_bytes: int
     moved_to: tuple[MovedCharge, ...]
     reclaimed_bytes: int
+    when_completed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,8 +172,10 @@ def test_no_module_is_an_orphan() -> None:
     }
     orphans = {
         module
-        for module in modules - {"ebsim", "ebsim.__main__"}
-        if module not in names and not any(name.startswith(f"{module}.") for name in names)
+        for module in modules - {"ebsim"}
+        if not module.endswith(".__main__")  # run by name
+        and module not in names
+        and not any(name.startswith(f"{module}.") for name in names)
     }
 
     assert orphans == set()

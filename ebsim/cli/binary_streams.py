@@ -40,11 +40,17 @@ def binary_input() -> BinaryIO:
 
 
 def known_size(stream: BinaryIO) -> int | None:
-    """Return how many bytes will come, where it is a regular file; None for a pipe."""
+    """Return how many bytes will come from a regular file or a block device; None for a pipe."""
     try:
-        status = os.fstat(stream.fileno())
+        fd = stream.fileno()
+        status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode):
             return max(0, status.st_size - stream.tell())
+        if stat.S_ISBLK(status.st_mode):
+            position = stream.tell()
+            size = os.lseek(fd, 0, os.SEEK_END)
+            os.lseek(fd, position, os.SEEK_SET)
+            return max(0, size - position)
     except OSError:  # no file behind it
         return None
     return None

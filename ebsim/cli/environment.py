@@ -5,9 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT
+
 STORE_VARIABLE = "EBSIM_STORE"
 DEBUG_VARIABLE = "EBSIM_DEBUG"
+TRUST_VARIABLE = "EBSIM_TRUST_OTHERS"
 DATA_HOME_VARIABLE = "XDG_DATA_HOME"
+ACCOUNT_VARIABLE = "EBSIM_ACCOUNT"
+REGION_VARIABLE = "EBSIM_REGION"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +22,16 @@ class Environment:
     Attributes:
         store: The store to use where `--store` is not given; None if no place for it is known.
         debug: Whether an internal error shows its traceback.
+        trust_others: Whether a store is used that others may write to.
+        account: The account to act as where `--account` is not given.
+        region: The Region to act in where `--region` is not given.
     """
 
     store: Path | None
     debug: bool = False
+    trust_others: bool = False
+    account: str = OWNER_DEFAULT
+    region: str = REGION_DEFAULT
 
 
 def read_environment() -> Environment:
@@ -34,6 +45,9 @@ def parse_environment(variables: Mapping[str, str]) -> Environment:
     return Environment(
         store=Path(named) if named else _default_store(variables),
         debug=variables.get(DEBUG_VARIABLE, "") not in ("", "0"),
+        trust_others=variables.get(TRUST_VARIABLE, "") not in ("", "0"),
+        account=variables.get(ACCOUNT_VARIABLE) or OWNER_DEFAULT,
+        region=variables.get(REGION_VARIABLE) or REGION_DEFAULT,
     )
 
 

@@ -1,7 +1,8 @@
 """From an exception to what the user sees of it: the one table of exit codes.
 
 - 0: done
-- 1: refused or failed; also `check` with findings, and `compact` if a record had to stay
+- 1: refused or failed; also `check` with findings, and `compact` and `repair` if a record stays
+  damaged
 - 2: wrong usage
 - 130: ended by SIGINT, 143 by SIGTERM, 129 by SIGHUP: 128 and the signal's number
 - 141: the reader of the output went away
@@ -13,9 +14,16 @@ from dataclasses import dataclass
 
 import click
 
-from ebsim.cli.output import Json, printable
+from ebsim.cli.output import Json, JsonValue, printable
 from ebsim.cli.signals import StoppedBySignal
-from ebsim.errors import EbsimError, ErrorCode, InternalError, SnapshotFailedError
+from ebsim.errors import (
+    CorruptionError,
+    EbsimError,
+    ErrorCode,
+    InternalError,
+    OutcomeUnknownError,
+    SnapshotFailedError,
+)
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -33,7 +41,9 @@ class Failure:
         code: For programs.
         message: A sentence for people, one line.
         heading: What stands before the sentence: `error`, `internal error`, or nothing.
-        snapshot_id: The snapshot that was made nonetheless, in state `error`.
+        snapshot_id: The snapshot that was made nonetheless, in state `error` or still pending.
+        outcome: For a commit that failed, one entry: whether the operation happened, None where
+            that is not known.
     """
 
     exit_code: int
@@ -41,6 +51,7 @@ class Failure:
     message: str
     heading: str = "error"
     snapshot_id: str | None = None
+    outcome: tuple[bool | None, ...] = ()
 
     def line(self) -> str:
         """Return the line for standard error, without the program's name."""
@@ -48,9 +59,11 @@ class Failure:
 
     def document(self) -> Json:
         """Return the JSON document for standard output."""
-        error = {"Code": self.code.value, "Message": self.message}
+        error: dict[str, JsonValue] = {"Code": self.code.value, "Message": self.message}
         if self.snapshot_id is not None:
             error["SnapshotId"] = self.snapshot_id
+        for happened in self.outcome:
+            error["Happened"] = happened
         return {"Error": error}
 
 
@@ -71,7 +84,11 @@ def describe_failure(error: BaseException) -> Failure:
 
 def _stopped(error: StoppedBySignal) -> Failure:
     return Failure(
-        exit_code=128 + error.number, code=ErrorCode.INTERRUPTED, message=str(error), heading=""
+        exit_code=128 + error.number,
+        code=ErrorCode.INTERRUPTED,
+        message=str(error),
+        heading="",
+        snapshot_id=error.pending[0] if len(error.pending) == 1 else None,
     )
 
 
@@ -89,13 +106,27 @@ def _wrong_usage(error: click.ClickException) -> Failure:
     )
 
 
+_REMEDIES = {
+    ErrorCode.CORRUPT_BLOCK: "ebsim repair",
+    ErrorCode.CORRUPT_SEGMENT: "ebsim repair",
+    ErrorCode.CORRUPT_CATALOG: "ebsim rebuild",
+}
+"""What to type after damage was met."""
+
+
 def _refused(error: EbsimError) -> Failure:
+    remedy, hint = _REMEDIES.get(error.code), ""
+    if isinstance(error, CorruptionError) and remedy is not None and remedy not in str(error):
+        hint = f"; `{remedy} --dry-run` tells what can be healed"
+    notes: list[str] = getattr(error, "__notes__", [])
+    hint += "".join(f" ({note})" for note in notes)
     snapshot_id = error.snapshot_id if isinstance(error, SnapshotFailedError) else None
     return Failure(
         exit_code=EXIT_FAILED,
         code=error.code,
-        message=_one_line(str(error)),
+        message=_one_line(str(error) + hint),
         snapshot_id=snapshot_id,
+        outcome=(error.happened,) if isinstance(error, OutcomeUnknownError) else (),
     )
 
 

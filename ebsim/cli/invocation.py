@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ebsim.caller import parse_caller
 from ebsim.cli.background import Background, BackgroundProcesses
 from ebsim.cli.environment import STORE_VARIABLE, Environment
 from ebsim.cli.output import Json, print_document, print_text
@@ -24,6 +25,8 @@ class Invocation:
     Attributes:
         json: Whether `--json` was given, anywhere on the command line.
         store: The folder given with `--store`, if any; the innermost one counts.
+        account: The account to act as.
+        region: The Region to act in.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class Invocation:
         self._background = background or BackgroundProcesses()
         self.json = False
         self.store: Path | None = None
+        self.account = environment.account
+        self.region = environment.region
 
     @property
     def store_path(self) -> Path:
@@ -59,17 +64,30 @@ class Invocation:
         """
         return self._stores.create(self.store_path)
 
-    def open_store(self, *, create: bool = False, resume: bool = False) -> "Store":
+    def open_store(
+        self, *, create: bool = False, resume: bool = False, prove: bool = False
+    ) -> "Store":
         """Open the store; with `create`, make it where there is none.
 
         Args:
             create: Make the store if its folder is missing or empty.
             resume: Go on with what a process left pending; only for commands that wait for it.
+            prove: Prove the catalog first, in another process that may die of it.
 
         Raises:
             NotFoundError: There is no store, and `create` was not asked for.
+            InvalidInputError: The account or Region is none.
         """
-        return self._stores.open(self.store_path, create=create, resume=resume)
+        caller = parse_caller(self.account, self.region)
+        with self.progress() as progress:
+            return self._stores.open(
+                self.store_path,
+                caller,
+                create=create,
+                resume=resume,
+                prove=prove,
+                progress=progress,
+            )
 
     def rebuild_store(self, *, dry_run: bool, progress: "ProgressBar") -> "RebuildReport":
         """Make the store's catalog again, or tell what that would make.
@@ -82,7 +100,8 @@ class Invocation:
 
     def start_in_background(self, arguments: Sequence[str]) -> int:
         """Start a command of ebsim on the same store and return its process id."""
-        return self._background.start(self.store_path, arguments)
+        acting = ["--account", self.account, "--region", self.region]
+        return self._background.start(self.store_path, [*acting, *arguments])
 
     def progress(self) -> "ProgressBar":
         """Return a progress bar on standard error, to be used as a context manager."""

@@ -51,6 +51,7 @@ def snapshot(record: Snapshot) -> Json:
         "ChargedSizeInBytes": record.charged_size_bytes,
         "ParentSnapshotId": record.parent_id,
         "Source": record.source,
+        "OwnerId": record.owner,
     }
 
 
@@ -93,6 +94,7 @@ def deleted_snapshot(record: DeletedSnapshot) -> Json:
             for moved in record.moved_to
         ],
         "ReclaimedBytes": record.reclaimed_bytes,
+        **({"WhenCompleted": True} if record.when_completed else {}),
     }
 
 

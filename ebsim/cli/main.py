@@ -35,22 +35,34 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
         context.exit()
 
 
+def _remember_account(context: click.Context, _parameter: click.Parameter, value: str) -> None:
+    if value is not None:
+        context.ensure_object(Invocation).account = value
+
+
+def _remember_region(context: click.Context, _parameter: click.Parameter, value: str) -> None:
+    if value is not None:
+        context.ensure_object(Invocation).region = value
+
+
 @click.group(
     PROGRAM,
     cls=LazyGroup,
     lazy={
-        name: f"ebsim.cli.commands.{name}"
+        name: f"ebsim.cli.commands.{name.replace('-', '_')}"
         for name in (
             "init",
             "snapshot",
             "volume",
             "image",
             "tag",
+            "public-access",
             "restore",
             "prune",
             "lifecycle",
             "events",
             "check",
+            "repair",
             "rebuild",
             "compact",
             "stats",
@@ -66,6 +78,20 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
     ),
 )
 @shared_options
+@click.option(
+    "--account",
+    metavar="ID",
+    expose_value=False,
+    callback=_remember_account,
+    help="The account to act as, 12 digits; else $EBSIM_ACCOUNT, else 123456789012.",
+)
+@click.option(
+    "--region",
+    metavar="NAME",
+    expose_value=False,
+    callback=_remember_region,
+    help="The Region to act in; else $EBSIM_REGION, else us-east-1.",
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -87,7 +113,9 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command that the process was started with, and exit."""
-    code = run(sys.argv[1:], read_environment(), EngineStores())
+    environment = read_environment()
+    stores = EngineStores(trust_others=environment.trust_others)
+    code = run(sys.argv[1:], environment, stores)
     ignore_interrupts()
     sys.exit(code)
 

@@ -22,7 +22,13 @@ def _remember_json(context: click.Context, _parameter: click.Parameter, wanted: 
 
 
 class NamedPath(click.Path):
-    """A path that is not empty: an empty one is most likely an unset shell variable."""
+    """A path that is not empty: an empty one is most likely an unset shell variable.
+
+    Whether it can be read is found out by whoever opens it: that is a failure, no wrong usage.
+    """
+
+    def __init__(self, path_type: type[Any] | None = None) -> None:
+        super().__init__(readable=False, path_type=path_type)
 
     def convert(
         self,

@@ -4,6 +4,7 @@ With `--json` standard output carries exactly one JSON document and nothing else
 that is not the answer (errors of a text run, notes, progress) goes to standard error.
 """
 
+import errno
 import json
 import os
 import sys
@@ -32,12 +33,12 @@ def print_document(document: Json) -> None:
     Pure ASCII, so that any file name passes through whatever the encoding is.
     """
     indent = 2 if sys.stdout is not None and sys.stdout.isatty() else None
-    _write(sys.stdout, json.dumps(document, indent=indent, ensure_ascii=True, allow_nan=False))
+    _answer(json.dumps(document, indent=indent, ensure_ascii=True, allow_nan=False))
 
 
 def print_text(text: str) -> None:
     """Print text for people on standard output."""
-    _write(sys.stdout, text)
+    _answer(text)
 
 
 def print_note(text: str) -> None:
@@ -65,6 +66,13 @@ def flush_or_discard() -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
+
+
+def _answer(text: str) -> None:
+    """Write to standard output, which must be there: nobody is to take silence for success."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "stdout")
+    _write(sys.stdout, text)
 
 
 def _write(stream: TextIO | None, text: str) -> None:

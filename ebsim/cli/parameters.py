@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ebsim.requests import VOLUME_TYPE_DEFAULT, ZONE_DEFAULT, Filter
+from ebsim.requests import VOLUME_TYPE_DEFAULT, Filter
 from ebsim.units import GIB, KIB, MIB, TIB
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -234,10 +234,8 @@ def volume_options(command: Command) -> Command:
         click.option(
             "zone",
             "--az",
-            default=ZONE_DEFAULT,
-            show_default=True,
             metavar="ZONE",
-            help="The Availability Zone.",
+            help="The Availability Zone; by default the Region's first.",
         ),
         tag_option("A tag; may be given up to 50 times. Name is shown by 'volume list'."),
     )

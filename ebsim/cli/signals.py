@@ -22,14 +22,29 @@ _NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIG
 
 
 class StoppedBySignal(BaseException):
-    """A signal asked the process to end. No `except Exception` may swallow it."""
+    """A signal asked the process to end. No `except Exception` may swallow it.
+
+    Attributes:
+        number: The signal.
+        pending: Snapshots that were begun and stay pending.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+        self.pending: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return _NAMES.get(signal.Signals(self.number), "stopped")
+        name = _NAMES.get(signal.Signals(self.number), "stopped")
+        if not self.pending:
+            return name
+        ids, it, stays = " ".join(self.pending), "it", "stays"
+        if len(self.pending) > 1:
+            it, stays = "them", "stay"
+        return (
+            f"{name}: {ids} {stays} pending; `ebsim snapshot wait {ids}` goes on copying {it}, "
+            f"`ebsim snapshot delete {ids}` gives {it} up"
+        )
 
 
 class _Stopper:

@@ -1,10 +1,14 @@
 """How commands reach a store. The engine is imported when it is needed, not before."""
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ebsim.caller import Caller
+
 if TYPE_CHECKING:
-    from ebsim.engine import Store
+    from ebsim.engine import Seams, Store
     from ebsim.progress import Progress
     from ebsim.results import RebuildReport
 
@@ -16,7 +20,16 @@ class Stores(Protocol):
         """Make a store in a folder that is missing or empty."""
         ...
 
-    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> "Store":
+    def open(
+        self,
+        path: Path,
+        caller: Caller,
+        *,
+        create: bool = False,
+        resume: bool = False,
+        prove: bool = False,
+        progress: "Progress | None" = None,
+    ) -> "Store":
         """Open the store in a folder; with `create`, make it where there is none."""
         ...
 
@@ -26,7 +39,21 @@ class Stores(Protocol):
 
 
 class EngineStores:
-    """Real stores on disk."""
+    """Real stores on disk.
+
+    Args:
+        trust_others: Also use a store that other users may write to.
+    """
+
+    def __init__(self, *, trust_others: bool = False) -> None:
+        self._trust_others = trust_others
+
+    def _seams(self) -> "Seams":
+        _tell_logged_errors()
+        from ebsim.engine import Seams
+        from ebsim.storage.files import PosixFiles
+
+        return Seams(files=PosixFiles(trust_others=self._trust_others))
 
     def create(self, path: Path) -> "Store":
         """Make a store in a folder that is missing or empty.
@@ -37,22 +64,42 @@ class EngineStores:
         """
         from ebsim.engine import Store
 
-        return Store.create(path)
+        return Store.create(path, self._seams())
 
-    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> "Store":
+    def open(
+        self,
+        path: Path,
+        caller: Caller,
+        *,
+        create: bool = False,
+        resume: bool = False,
+        prove: bool = False,
+        progress: "Progress | None" = None,
+    ) -> "Store":
         """Open the store in a folder; with `create`, make it where there is none.
 
         Args:
             path: The folder.
+            caller: The account and Region to act as.
             create: Make the store if the folder is missing or empty.
             resume: Go on with pending snapshots of managed volumes that a process left.
+            prove: Prove the catalog first, in another process.
+            progress: Told how far proving or rebuilding the catalog is.
 
         Raises:
             NotFoundError: There is no store, and `create` was not asked for.
         """
         from ebsim.engine import Store
 
-        return Store.open(path, create=create, resume=resume)
+        seams = replace(self._seams(), caller=caller)
+        return Store.open(
+            path,
+            seams,
+            create=create,
+            resume=resume,
+            prove=prove,
+            progress=progress,
+        )
 
     def rebuild(self, path: Path, *, dry_run: bool, progress: "Progress") -> "RebuildReport":
         """Make a store's catalog again from its segments, or tell what that would make.
@@ -63,4 +110,24 @@ class EngineStores:
         """
         from ebsim.engine import Store
 
-        return Store.rebuild(path, dry_run=dry_run, progress=progress)
+        return Store.rebuild(path, self._seams(), dry_run=dry_run, progress=progress)
+
+
+def _tell_logged_errors() -> None:
+    """Have errors that nothing can raise any more told on standard error, each on one line."""
+    import logging
+
+    from ebsim.cli.output import print_note, printable
+
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            reason = record.exc_info[1] if record.exc_info else None
+            text = record.getMessage() if reason is None else f"{record.getMessage()}: {reason}"
+            with suppress(OSError):
+                print_note(printable(text))
+
+    logger = logging.getLogger("ebsim")
+    if not any(handler.get_name() == "notes" for handler in logger.handlers):
+        handler = Notes(logging.ERROR)
+        handler.set_name("notes")
+        logger.addHandler(handler)

@@ -7,7 +7,7 @@ in the word beside it or in the heading of its column.
 from collections.abc import Sequence
 
 from ebsim.cli.layout import blocks, count, exact, more, pairs, table
-from ebsim.cli.next_steps import next_command
+from ebsim.cli.next_steps import REPAIR, next_command
 from ebsim.cli.output import printable
 from ebsim.clock import format_time
 from ebsim.results import (
@@ -123,6 +123,12 @@ def snapshots(records: Sequence[Snapshot]) -> str:
     return table([header, *rows], right={4, 5, 6})
 
 
+def waited_for(records: Sequence[Snapshot], gone: Sequence[str]) -> str:
+    """Return the text of `snapshot wait`; `gone` are those that were deleted while pending."""
+    lines = [f"{name} was deleted while it was pending, and is gone." for name in gone]
+    return "\n".join([*([snapshots(records)] if records or not gone else []), *lines])
+
+
 def listing(page: SnapshotPage, totals: StoreStats) -> str:
     """Return the text of `snapshot list`: the table, and both sizes of the store."""
     return f"{snapshots(page.snapshots)}{more(page.next_token)}\n{store_totals(totals)}"
@@ -135,7 +141,8 @@ def changed_blocks(record: ChangedBlocks) -> str:
     rows = [_changed_range(start, end) for start, end in record.ranges]
     shown = table([("FIRST BLOCK", "END", "BYTE OFFSET", "SIZE"), *rows], right={0, 1, 2, 3})
     size = format_size(record.block_count * BLOCK_SIZE)
-    return f"{shown}\n{count(record.block_count, 'block')} differ: {size} before compression."
+    differ = "differs" if record.block_count == 1 else "differ"
+    return f"{shown}\n{count(record.block_count, 'block')} {differ}: {size} before compression."
 
 
 def _changed_range(start: int, end: int) -> tuple[str, ...]:
@@ -155,6 +162,10 @@ def deletion(report: DeleteReport) -> str:
 
 def _deleted_snapshot(record: DeletedSnapshot, report: DeleteReport) -> list[str]:
     freed, reclaimed = format_size(record.freed_size_bytes), format_size(record.reclaimed_bytes)
+    if record.when_completed:
+        verb = "would go" if report.dry_run else "goes"
+        wait = "" if report.dry_run else f" (`ebsim snapshot wait {record.snapshot_id}` waits)"
+        return [f"{record.snapshot_id} is pending and {verb} as soon as it is completed{wait}."]
     if report.dry_run:
         head, verb = "Would delete", "would move"
         does = f"would free {freed} charged and reclaim {reclaimed} stored"
@@ -203,7 +214,7 @@ def restoration(report: RestoreReport) -> str:
     lost = sum(end - start for start, end in report.damaged_ranges)
     ranges = [f"  zeros: bytes {start:,} to {end:,}" for start, end in report.damaged_ranges]
     damage = f"Damaged: {exact(lost)} of it are lost, and were written as zeros."
-    return "\n".join([line, *ranges, damage])
+    return "\n".join([line, *ranges, damage, f"  next: {REPAIR}"])
 
 
 def check(report: CheckReport) -> str:
@@ -299,5 +310,7 @@ def _state(record: Snapshot) -> str:
 def _remark(record: Snapshot) -> str:
     """Return the Name tag and the description, as much of them as a table has room for."""
     parts = [text for text in (record.tags.get("Name", ""), record.description) if text]
+    if record.state is SnapshotState.PENDING and record.state_message:
+        parts = [record.state_message]  # that it fails, or goes
     remark = printable(": ".join(parts))
     return remark if len(remark) <= REMARK_WIDTH else remark[: REMARK_WIDTH - 1] + "…"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from ebsim.cli.layout import count, exact, more, pairs, table
 from ebsim.cli.output import Json, JsonValue, printable
 from ebsim.clock import format_time
-from ebsim.results import Tag, Volume, VolumeModification, VolumePage, VolumeShape
+from ebsim.results import Tag, Volume, VolumeModification, VolumePage, VolumeShape, VolumeState
 from ebsim.units import GIB, format_size, size_gib
 
 
@@ -78,9 +78,19 @@ def shown_document(shown: tuple[Volume, VolumeModification | None]) -> Json:
     return {**volume_document(volume), "VolumeModification": last}
 
 
-def deleted_document(volume_id: str) -> Json:
+def deleted_document(volume_id: str, state: VolumeState) -> Json:
     """Return the document of `volume delete`."""
-    return {"VolumeId": volume_id, "State": "deleted"}
+    return {"VolumeId": volume_id, "State": state.value}
+
+
+def deleted_text(volume_id: str, state: VolumeState) -> str:
+    """Return the text of `volume delete`."""
+    if state is VolumeState.DELETED:
+        return f"Deleted {volume_id}."
+    return (
+        f"Deleting {volume_id}: it goes when its pending snapshots are completed (`ebsim snapshot "
+        "wait` waits for one)."
+    )
 
 
 def transfer_document(volume_id: str, offset: int, size_bytes: int) -> Json:

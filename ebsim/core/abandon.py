@@ -111,6 +111,7 @@ def abandon(
         scanned_bytes=0,
         boot="",
         tracked=False,
+        compression="",
     )
     put_snapshot(writer, failed)
     snapshot_ended(context, writer, failed)

@@ -1,8 +1,10 @@
 """Stored blocks: found by content, counted by the versions that have it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ebsim.core.counters import take
+from ebsim.core.damaged_blocks import unmark_damaged
 from ebsim.core.space import SpaceChange
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.block_hash import BlockHash
@@ -73,5 +75,30 @@ def release_block(
         writer.put(Table.BLOCKS, number_key(block_id), record.encode())
         return
     writer.delete(Table.BLOCKS, number_key(block_id))
-    writer.delete(Table.HASHES, hash_key(domain, record.block_hash))
+    if not writer.delete(Table.HASHES, hash_key(domain, record.block_hash)):
+        unmark_damaged(writer, record.block_hash)  # it was damaged, and is not missed any more
     space.free(record.segment, record.offset, record.extent)
+
+
+def heal_block(
+    writer: CatalogWriter, space: SpaceChange, block_id: int, place: tuple[int, int, int]
+) -> None:
+    """Have a damaged block lie at another place, where its bytes are sound and synced.
+
+    Every snapshot that refers to it is whole again, and its content is found again. The old bytes
+    are given back: who marked it as damaged has set them aside.
+
+    Args:
+        writer: The transaction.
+        space: Where the old and the new record are counted.
+        block_id: The block.
+        place: Segment number, offset and extent of the new record.
+    """
+    segment, offset, extent = place
+    record = get_block(writer, block_id)
+    space.free(record.segment, record.offset, record.extent)
+    healed = replace(record, segment=segment, offset=offset, extent=extent)
+    writer.put(Table.BLOCKS, number_key(block_id), healed.encode())
+    writer.put(Table.HASHES, hash_key(0, record.block_hash), number_key(block_id))
+    unmark_damaged(writer, record.block_hash)
+    space.use(segment, extent)

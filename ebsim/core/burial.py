@@ -6,6 +6,7 @@ One transaction does all of it and forgets the session; what is to be given back
 that whoever is interrupted behind it is followed by another who goes on.
 """
 
+from ebsim import failpoints
 from ebsim.core.context import StoreContext
 from ebsim.core.snapshots import get_snapshot, pending_snapshots
 from ebsim.core.space import mark_sealed, open_segments, reclaim_pending
@@ -36,6 +37,7 @@ def bury_session(
     for _, record in segments:
         # Nobody will append to it again; what lies behind was never published.
         context.segments.truncate(record.segment_id, record.published_end)
+        failpoints.reach("burial.cut-off")
 
     def clean(writer: CatalogWriter) -> bool:
         for snapshot_id in pending:
@@ -44,7 +46,9 @@ def bury_session(
         writer.delete(Table.SESSIONS, number_key(number))
         return reclaim_pending(writer)
 
-    if context.catalog.update(clean):
+    wanted = context.catalog.update(clean)
+    failpoints.reach("burial.committed")
+    if wanted:
         finish_reclaim(context)
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from ebsim.core.access import usable_snapshot
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_differences
 from ebsim.core.context import StoreContext
-from ebsim.core.snapshots import get_completed
 from ebsim.core.version_table import version_blocks
 from ebsim.errors import ErrorCode, InvalidInputError
 from ebsim.format.map_page import Page
@@ -24,7 +24,7 @@ def changed_blocks(context: StoreContext, first: SnapshotId, second: SnapshotId)
         InvalidInputError: The two are of different lineages (semantics section 4.3).
     """
     with context.catalog.read() as reader:
-        one, two = get_completed(reader, first), get_completed(reader, second)
+        one, two = (usable_snapshot(context, reader, each) for each in (first, second))
         if one.lineage != two.lineage:
             raise InvalidInputError(
                 f"The snapshots {first} and {second} are unrelated: only snapshots that descend "

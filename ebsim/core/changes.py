@@ -9,30 +9,70 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ebsim import failpoints
 from ebsim.core.context import StoreContext
 from ebsim.core.events import deliver_events
 from ebsim.core.journal import append_entry
 from ebsim.core.sessions import OpenSegment, current_session
 from ebsim.core.space import SpaceChange
-from ebsim.errors import StoreError
+from ebsim.errors import ErrorCode, OutcomeUnknownError, StoreError
+from ebsim.format.catalog_values import Table
 from ebsim.storage.catalog import CatalogWriter
 
 T = TypeVar("T")
 
+JOURNALED = frozenset({Table.JOURNAL})
+"""The effect of an operation that has an entry in the journal: the commit that has it."""
+
+COPIED = frozenset({Table.BLOCKS, Table.PAGE_RECORDS, Table.VERSION_RECORDS, Table.JOURNAL})
+"""That of one that moves records."""
+
+BEGUN = frozenset({Table.PENDING_SNAPSHOTS})
+"""That of one that begins snapshots."""
+
+KEPT = frozenset({Table.VOLUMES, Table.VOLUME_WRITES, Table.VOLUME_LOADED})
+"""That of one that changes a managed volume."""
+
 
 @contextmanager
-def writing(context: StoreContext) -> Iterator[None]:
+def writing(context: StoreContext, effect: frozenset[Table] = JOURNALED) -> Iterator[None]:
     """Close a handle for writing when a write fails, and tell subscribers what was committed.
 
     The outermost thing that an operation does: nothing may be locked around it.
+
+    Args:
+        context: The store.
+        effect: The operation takes effect with a commit that changes one of these tables; what
+            others change prepares it.
+
+    Raises:
+        OutcomeUnknownError: A commit failed; it says whether the operation happened.
     """
     try:
         yield
+    except OutcomeUnknownError as error:
+        told = _of_operation(error, effect)
+        context.poison = context.poison or str(told)
+        raise told from error
     except StoreError as error:
-        context.poison = context.poison or str(error)
+        if error.code != ErrorCode.STORE_CLOSED:
+            context.poison = context.poison or str(error)
         raise
     finally:
         deliver_events(context)
+
+
+def _of_operation(error: OutcomeUnknownError, effect: frozenset[Table]) -> OutcomeUnknownError:
+    """Return what the outcome of a commit says about the operation that it belongs to."""
+    decisive = any(table.name in error.tables for table in effect)
+    happened = error.happened if decisive else False
+    what = {
+        True: "The operation did happen",
+        False: "The operation did not happen",
+        None: "Whether the operation happened is not known: look",
+    }
+    message = f"{error}. {what[happened]}; open the store again to go on"
+    return OutcomeUnknownError(message, error.code, happened, error.tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +113,7 @@ def commit_journaled(context: StoreContext, change: Callable[[JournaledCommit], 
         result = change(JournaledCommit(context, writer, space, segment))
         segment.publish(writer, segment.writer.end)
         space.save()
+        failpoints.reach("change.before-commit")
         return result
 
     try:
@@ -85,5 +126,6 @@ def commit_journaled(context: StoreContext, change: Callable[[JournaledCommit], 
         else:
             session.seal_segment(segment)
         raise
+    failpoints.reach("change.committed")
     session.return_segment(segment)
     return done

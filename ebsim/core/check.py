@@ -9,7 +9,7 @@ is found is returned, not raised: one damaged record must not hide the next.
 from collections.abc import Iterator
 
 from ebsim.core.check_counts import check_counters, check_meta_records
-from ebsim.core.check_data import DataCheckRun
+from ebsim.core.check_data import DataCheckRun, known_damage
 from ebsim.core.check_images import check_images
 from ebsim.core.check_indexes import check_indexes
 from ebsim.core.check_maps import MapCheck
@@ -67,12 +67,14 @@ def check_store(context: StoreContext, progress: Progress, data: DataCheck | Non
             for finding in _as_far_as_it_goes(part)
         ]
     live = sum(segment.live_bytes for segment in segments.values())
-    read_bytes, coverage = 0, None
+    read_bytes, coverage, told = 0, None, set[int]()
     if data is not None:
         run = DataCheckRun(context, damage, segments, data, keep=not findings)
         coverage, damaged = run.run(progress)
         read_bytes = run.read_bytes
         findings.extend(damaged)
+        told = {task.number for task, _ in run.damaged if task.table is Table.BLOCKS}
+    findings.extend(_as_far_as_it_goes(known_damage(context, damage, told)))
     orphans = context.segments.stored_bytes() - live - len(segments) * ALIGNMENT
     return CheckReport(
         level="structure" if data is None else "data",

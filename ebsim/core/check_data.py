@@ -5,7 +5,7 @@ that one that was broken off need not begin anew: `older_than_s` leaves out what
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +17,7 @@ from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
 from ebsim.core.check_space import META_TABLES
 from ebsim.core.check_values import Damage, SoundReader
 from ebsim.core.context import StoreContext
+from ebsim.core.damaged_blocks import list_damaged
 from ebsim.core.parallel import run_in_order
 from ebsim.core.proofs import ProofKeeper, load_proofs
 from ebsim.core.read import BlockLoader, BlockPlace
@@ -31,8 +32,8 @@ from ebsim.format.catalog_values import (
     number_key,
     parse_number_key,
 )
+from ebsim.format.records import SnapshotRecord
 from ebsim.format.segment import ALIGNMENT
-from ebsim.ids import SnapshotId
 from ebsim.progress import Progress
 from ebsim.requests import DataCheck
 from ebsim.results import DataCoverage, Finding, SnapshotState
@@ -56,15 +57,22 @@ Places = NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """A live record that is to be read and proved."""
+class DataTask:
+    """A live record that is to be read and proved.
+
+    Attributes:
+        table: Where the catalog names it.
+        number: Under which number.
+        segment_id: Its segment.
+        record: What the catalog says about it.
+        since: Where the live record before it ends, which is where what is proved with it begins.
+    """
 
     table: Table
     number: int
     segment_id: bytes
     record: BlockRecord | MetaRecord
     since: int
-    """Where the live record before it ends, which is where what is proved with it begins."""
 
 
 class DataCheckRun:
@@ -95,14 +103,25 @@ class DataCheckRun:
         self._keeper = ProofKeeper(context, self._now_us) if keep else None
         self._loader = BlockLoader(context)
         self.read_bytes = 0
+        self.damaged: list[tuple[DataTask, str]] = []
 
     def run(self, progress: Progress) -> tuple[DataCoverage, list[Finding]]:
         """Read and prove; return how much of the store that was, and what is damaged."""
-        places = _sorted_places(self._context, self._damage)
+        coverage = self.read(progress)
+        findings = [
+            Finding(kind="corrupt-record", message=wrong)
+            for task, wrong in self.damaged
+            if task.table is not Table.BLOCKS
+        ]
+        blocks = {task.number: wrong for task, wrong in self.damaged if task.table is Table.BLOCKS}
+        findings.extend(blame_blocks(self._context, self._damage, blocks))
+        return coverage, findings
+
+    def read(self, progress: Progress) -> DataCoverage:
+        """Read and prove; `damaged` then has what is wrong."""
+        places = sorted_places(self._context, self._damage)
         old = self._not_proved_since(places)
         chosen = self._sample(np.flatnonzero(old))
-        findings: list[Finding] = []
-        damaged: dict[int, str] = {}
         total = int(places["pages"][chosen].sum(dtype=np.int64)) * ALIGNMENT
         progress.start("check", total)
         try:
@@ -112,23 +131,18 @@ class DataCheckRun:
                     progress.advance(task.record.extent)
                     if not self._sound(task, wrong):
                         assert wrong is not None
-                        if task.table is Table.BLOCKS:
-                            damaged[task.number] = wrong
-                        else:
-                            findings.append(Finding(kind="corrupt-record", message=wrong))
+                        self.damaged.append((task, wrong))
         finally:
             progress.finish()
             self._save()
-        findings.extend(self._blame(damaged))
         live = int(places["pages"].sum(dtype=np.int64)) * ALIGNMENT
         unread = int(places["pages"][~old].sum(dtype=np.int64)) * ALIGNMENT
-        coverage = DataCoverage(
+        return DataCoverage(
             live_bytes=live,
             proved_before_bytes=unread,
             sample_percent=self._wanted.sample_percent,
             older_than_s=self._wanted.older_than_s,
         )
-        return coverage, findings
 
     def _not_proved_since(self, places: Places) -> NDArray[np.bool_]:
         """Return which records have no proof that is new enough.
@@ -160,7 +174,7 @@ class DataCheckRun:
         chosen = np.random.default_rng(seed).choice(candidates, size=wanted, replace=False)
         return np.sort(chosen)
 
-    def _tasks(self, places: Places, chosen: NDArray[np.intp]) -> Iterator[_Task]:
+    def _tasks(self, places: Places, chosen: NDArray[np.intp]) -> Iterator[DataTask]:
         """Yield what to read; the catalog is looked at for a short time at once."""
         for first in range(0, len(chosen), RECORDS_AT_ONCE):
             part = chosen[first : first + RECORDS_AT_ONCE].tolist()
@@ -168,7 +182,7 @@ class DataCheckRun:
                 tasks = [self._task(reader, places, index) for index in part]
             yield from (task for task in tasks if task is not None)
 
-    def _task(self, reader: CatalogReader, places: Places, index: int) -> _Task | None:
+    def _task(self, reader: CatalogReader, places: Places, index: int) -> DataTask | None:
         """Return what to read for a place; None if it was freed since the check began."""
         segment, page, _, table, number = places[index].item()
         record = _find(reader, _TABLES[table], number)
@@ -179,9 +193,9 @@ class DataCheckRun:
         if index and places["segment"][index - 1] == segment:
             before = places[index - 1]
             since = (int(before["page"]) + int(before["pages"])) * ALIGNMENT
-        return _Task(_TABLES[table], number, known.segment_id, record, since)
+        return DataTask(_TABLES[table], number, known.segment_id, record, since)
 
-    def _prove(self, task: _Task) -> str | None:
+    def _prove(self, task: DataTask) -> str | None:
         """Read a record; return what is wrong with it, if anything."""
         try:
             if isinstance(task.record, BlockRecord):
@@ -193,7 +207,7 @@ class DataCheckRun:
             return str(error)
         return None
 
-    def _sound(self, task: _Task, wrong: str | None) -> bool:
+    def _sound(self, task: DataTask, wrong: str | None) -> bool:
         """Take note of a record that was read; return whether it is as it should be."""
         record, keeper = task.record, self._keeper
         self.read_bytes += record.extent
@@ -213,7 +227,7 @@ class DataCheckRun:
         if self._keeper is not None:
             self._keeper.save()
 
-    def _still_there(self, task: _Task) -> bool:
+    def _still_there(self, task: DataTask) -> bool:
         """Tell damage from a record that was freed, or moved, while the check was running."""
         with self._context.catalog.read() as reader:
             now = _find(reader, task.table, task.number)
@@ -221,13 +235,6 @@ class DataCheckRun:
             task.record.segment,
             task.record.offset,
         )
-
-    def _blame(self, damaged: dict[int, str]) -> Iterator[Finding]:
-        """Name the snapshots and byte ranges that damaged blocks hit."""
-        try:
-            yield from _blame(self._context, self._damage, damaged)
-        except CorruptionError as error:
-            yield Finding(kind="corrupt-value", message=str(error))
 
 
 def _find(reader: CatalogReader, table: Table, number: int) -> BlockRecord | MetaRecord | None:
@@ -237,7 +244,7 @@ def _find(reader: CatalogReader, table: Table, number: int) -> BlockRecord | Met
     return BlockRecord.decode(value) if table is Table.BLOCKS else MetaRecord.decode(value)
 
 
-def _sorted_places(context: StoreContext, damage: Damage) -> Places:
+def sorted_places(context: StoreContext, damage: Damage) -> Places:
     """Return where all live records lie, in the order of their bytes: 21 bytes each."""
     places: Places = np.fromiter(_places(context, damage), dtype=_PLACE)
     return places[np.lexsort((places["page"], places["segment"]))]
@@ -262,26 +269,71 @@ def _some_records(
         return [(parse_number_key(key), decode(value)) for key, value in items]
 
 
-def _blame(context: StoreContext, damage: Damage, damaged: dict[int, str]) -> Iterator[Finding]:
-    if not damaged:
+def blame_blocks(
+    context: StoreContext, damage: Damage, damaged: Mapping[int, str]
+) -> Iterator[Finding]:
+    """Yield a finding for each damaged block, with the snapshots and byte ranges that it hits.
+
+    Args:
+        context: The store.
+        damage: The entries of the catalog that cannot be read.
+        damaged: By block id, what is wrong with it.
+    """
+    try:
+        found = block_hits(context, damage, damaged.keys())
+        with context.catalog.read() as reader:
+            known = {block for block, _ in list_damaged(SoundReader(reader, damage))}
+    except CorruptionError as error:
+        yield Finding(kind="corrupt-value", message=str(error))
         return
-    hits: dict[int, list[tuple[SnapshotId, tuple[int, int]]]] = {block: [] for block in damaged}
-    wanted = np.array(sorted(damaged), dtype="<u8")
+    for block, message in damaged.items():
+        hit = tuple(record.snapshot_id for record, _ in found[block])
+        ranges = tuple(_span(record, index) for record, index in found[block])
+        if block not in known:
+            yield Finding(kind="corrupt-block", message=message, snapshots=hit, ranges=ranges)
+            continue
+        told = f"{message}; it is known, and not healed yet"
+        yield Finding(kind="unhealed-block", message=told, snapshots=hit, ranges=ranges)
+
+
+def known_damage(
+    context: StoreContext, damage: Damage, already: Collection[int]
+) -> Iterator[Finding]:
+    """Yield a finding for each block that is known to be damaged, but for those told already."""
+    with context.catalog.read() as raw:
+        reader = SoundReader(raw, damage)
+        damaged = {
+            block: f"block {block} is damaged"
+            for block, _ in list_damaged(reader)
+            if block not in already
+        }
+    yield from blame_blocks(context, damage, damaged)
+
+
+def _span(record: SnapshotRecord, index: int) -> tuple[int, int]:
+    start = index * BLOCK_SIZE
+    return start, min(start + BLOCK_SIZE, record.size_bytes)
+
+
+def block_hits(
+    context: StoreContext, damage: Damage, blocks: Collection[int]
+) -> dict[int, list[tuple[SnapshotRecord, int]]]:
+    """Return, by block id, each completed snapshot and block index that has it.
+
+    Raises:
+        CorruptionError: A page of a map is damaged.
+    """
+    hits: dict[int, list[tuple[SnapshotRecord, int]]] = {block: [] for block in blocks}
+    if not hits:
+        return hits
+    wanted = np.array(sorted(hits), dtype="<u8")
     with context.catalog.read() as raw:
         reader = SoundReader(raw, damage)
         for record in list_snapshots(reader):
             if record.state != SnapshotState.COMPLETED:
                 continue
             for leaf, page_id in walk_leaves(reader, record.root):
-                blocks = known_version_blocks(reader, load_page(reader, page_id))
-                for place in np.flatnonzero(np.isin(blocks, wanted)).tolist():
-                    start = (leaf * LEAF_BLOCKS + place) * BLOCK_SIZE
-                    end = min(start + BLOCK_SIZE, record.size_bytes)
-                    hits[int(blocks[place])].append((record.snapshot_id, (start, end)))
-    for block, message in damaged.items():
-        yield Finding(
-            kind="corrupt-block",
-            message=message,
-            snapshots=tuple(snapshot for snapshot, _ in hits[block]),
-            ranges=tuple(span for _, span in hits[block]),
-        )
+                found = known_version_blocks(reader, load_page(reader, page_id))
+                for place in np.flatnonzero(np.isin(found, wanted)).tolist():
+                    hits[int(found[place])].append((record, leaf * LEAF_BLOCKS + place))
+    return hits

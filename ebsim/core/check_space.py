@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ebsim.caller import Caller
 from ebsim.core.check_maps import MapCheck
+from ebsim.core.damaged_blocks import list_damaged
 from ebsim.core.ledger import read_ledger
 from ebsim.core.volumes import source_key
 from ebsim.format.catalog_values import (
@@ -60,6 +62,7 @@ def check_versions(reader: CatalogReader, maps: MapCheck) -> Iterator[Finding]:
 
 def _check_blocks(reader: CatalogReader, references: "Multiset[int]") -> Iterator[Finding]:
     count = 0
+    damaged = {block_hash: block_id for block_id, block_hash in list_damaged(reader)}
     for key, value in reader.items(Table.BLOCKS):
         block_id, record = parse_number_key(key), BlockRecord.decode(value)
         count += 1
@@ -68,16 +71,19 @@ def _check_blocks(reader: CatalogReader, references: "Multiset[int]") -> Iterato
                 kind="wrong-count",
                 message=f"block {block_id}: its {record.references} references are not as counted",
             )
-        if reader.get(Table.HASHES, hash_key(0, record.block_hash)) != number_key(block_id):
+        found = reader.get(Table.HASHES, hash_key(0, record.block_hash))
+        wanted = None if damaged.get(record.block_hash) == block_id else number_key(block_id)
+        if found != wanted:
             yield Finding(
                 kind="wrong-reference", message=f"block {block_id} is not found by its hash"
             )
     for block_id in references:
         yield Finding(kind="wrong-reference", message=f"block {block_id} is missing")
-    if count != reader.count(Table.HASHES):
+    if count != reader.count(Table.HASHES) + len(damaged):
         yield Finding(
             kind="wrong-count",
-            message=f"{reader.count(Table.HASHES)} hashes are recorded for {count} blocks",
+            message=f"{reader.count(Table.HASHES)} hashes are recorded for {count} blocks, of which"
+            f" {len(damaged)} are damaged",
         )
 
 
@@ -191,4 +197,5 @@ def _source_moved_on(reader: CatalogReader, volume: str) -> bool:
     if value is None:
         return True  # reported already
     record = decode_volume(value)
-    return record.managed or reader.get(Table.SOURCES, source_key(record.source)) is not None
+    owner = Caller(record.owner, record.region)
+    return record.managed or reader.get(Table.SOURCES, source_key(owner, record.source)) is not None

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from ebsim.core.damaged_blocks import DAMAGED_KEY
 from ebsim.core.reclaim import FREED_ENTRY_MAX
 from ebsim.core.written_blocks import LeafWrites, unpack_flags
 from ebsim.errors import CorruptionError, EbsimError
+from ebsim.format.account_records import decode_settings
 from ebsim.format.catalog_values import (
     BlockRecord,
     Counter,
@@ -48,6 +50,7 @@ VALUE_DECODERS: dict[Table, Callable[[bytes], object]] = {
     Table.IMAGES: lambda value: decode_image(value).to_result(0),
     Table.EVENTS: decode_life_event,
     Table.POLICIES: decode_policy,
+    Table.ACCOUNTS: decode_settings,
 }
 """How the values of each table are read; those that are not here hold nothing that can be wrong."""
 
@@ -119,7 +122,7 @@ class SoundReader:
 def _damaged_keys(reader: CatalogReader, table: Table) -> Iterator[bytes]:
     for key in reader.keys(table):
         decode = VALUE_DECODERS.get(table)
-        if table is Table.META and key in _COUNTER_KEYS:
+        if table is Table.META and (key in _COUNTER_KEYS or key.startswith(DAMAGED_KEY)):
             decode = parse_number_key
         elif table is Table.META and key.startswith(PROOF_KEY):
             decode = decode_proofs

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from ebsim import failpoints
 from ebsim.core.compact_plan import Candidate, plan_compaction
 from ebsim.core.context import StoreContext
 from ebsim.core.reclaim import reclaim, reclaim_if_needed
@@ -215,8 +216,11 @@ class _Compaction:
                     copies.append((record, offset))
             self._progress.advance(record.extent)
         if copies:
+            failpoints.reach("compact.copied")
             segment.writer.sync()
+            failpoints.reach("compact.synced")
             moved = self._context.catalog.update(_repointing(segment, copies))
+            failpoints.reach("compact.committed")
             for number, size in moved.items():
                 self._copied[number] += size
         reclaim(self._context)

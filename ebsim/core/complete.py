@@ -7,18 +7,19 @@ entry that repeats it for a rebuild is written and synced within it.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
+from ebsim import failpoints
 from ebsim.core.abandon import forget_published, release_hold
 from ebsim.core.block_maps import PageAllocator, replace_leaves, upper_page_count
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
 from ebsim.core.events import snapshot_ended
-from ebsim.core.journal import append_entry
+from ebsim.core.journal import MORE, append_entry
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage
 from ebsim.core.publish import Prepared, describe_pages, publish_batch, publish_pages
 from ebsim.core.sessions import OpenSegment
 from ebsim.core.sharing import count_charge
-from ebsim.core.snapshots import get_pending, put_snapshot
+from ebsim.core.snapshots import all_pending, get_pending, get_snapshot, put_snapshot
 from ebsim.core.space import SpaceChange
 from ebsim.core.successors import follow_completed
 from ebsim.core.volume_parent import forget_covered_writes
@@ -93,6 +94,7 @@ def complete(
     # Leaves of the last batch are not in the catalog yet; the pages above need only their ids.
     top = _prepare_top(context, pending.root, segment, growth)
     segment.writer.sync()
+    failpoints.reach("complete.synced")
 
     def change(writer: CatalogWriter) -> SnapshotRecord:
         context.ensure_writable()
@@ -107,18 +109,20 @@ def complete(
         lineage.add(node, parent)
         if current.hold:
             release_hold(writer, space, lineage, current.hold)
+        full_blocks = current.full_blocks + growth.new_blocks
         record = replace(
             current,
             state=SnapshotState.COMPLETED,
             state_message="",
             boot="",
             tracked=False,
+            compression="",
             session=current.session if current.deletion_wanted else 0,
             hold=0,
             completion_us=context.clock.now_us(),
             scanned_bytes=current.size_bytes,
-            full_blocks=current.full_blocks + growth.new_blocks,
-            incremental_blocks=growth.changed_blocks,
+            full_blocks=full_blocks,
+            incremental_blocks=growth.changed_blocks if current.parent_id else full_blocks,
             charged_blocks=count_charge(writer, lineage, node),
             node=node,
             root=top.root,
@@ -162,6 +166,8 @@ def _commit_record(
         volume = _grown(get_volume(writer, record.volume_id), record)
         put_volume(writer, volume)
         facts["volume"] = asdict(volume)
+    if record.set_id and _is_member_left(writer, record):
+        facts[MORE] = True
     sequence = append_entry(context, writer, space, segment, "complete", facts)
     event = ChargeEvent(
         sequence=sequence,
@@ -174,6 +180,15 @@ def _commit_record(
     )
     record_events(writer, [event])
     snapshot_ended(context, writer, record)
+
+
+def _is_member_left(writer: CatalogWriter, completed: SnapshotRecord) -> bool:
+    """Return whether another member of the set is still to be completed in this transaction."""
+    pending = (get_snapshot(writer, each) for each in all_pending(writer))
+    return any(
+        other.set_id == completed.set_id and other.state == SnapshotState.PENDING
+        for other in pending
+    )
 
 
 def _grown(volume: VolumeRecord, record: SnapshotRecord) -> VolumeRecord:

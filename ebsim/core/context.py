@@ -1,10 +1,11 @@
 """What every operation of an open store works on."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ebsim.caller import Caller
 from ebsim.clock import Clock
 from ebsim.core.subscribers import Subscribers
 from ebsim.entropy import Entropy
@@ -19,6 +20,21 @@ from ebsim.storage.segments import SegmentStore
 
 if TYPE_CHECKING:
     from ebsim.core.sessions import Session
+
+
+@dataclass(slots=True)
+class HandleState:
+    """What changes while a store is open, the same for all who act through one handle.
+
+    Attributes:
+        session: This handle's writing session, once it wrote something.
+        poison: Why this handle refuses to write, or empty.
+        mutex: Held while the session is begun.
+    """
+
+    session: "Session | None" = None
+    poison: str = ""
+    mutex: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,9 +52,8 @@ class StoreContext:
         clock: The time, for people.
         entropy: Ids.
         boot_id: Which boot of the machine this is.
-        session: This handle's writing session, once it wrote something.
-        session_mutex: Held while the session is begun.
-        poison: Why this handle refuses to write, or empty.
+        caller: On whose behalf; None: the store's own, which may do anything.
+        state: What changes while it is open.
         subscribers: Who is told of events.
     """
 
@@ -52,11 +67,44 @@ class StoreContext:
     clock: Clock
     entropy: Entropy
     boot_id: str = ""
-    session: "Session | None" = None
-    session_mutex: threading.Lock = field(default_factory=threading.Lock)
-    poison: str = ""
+    caller: Caller | None = None
+    state: HandleState = field(default_factory=HandleState)
     subscribers: Subscribers = field(default_factory=Subscribers)
     _zero_hash: BlockHash | None = field(default=None)
+
+    def acting_as(self, caller: Caller | None) -> "StoreContext":
+        """Return the same open store, used on behalf of somebody else."""
+        return replace(self, caller=caller)
+
+    @property
+    def acting(self) -> Caller:
+        """Whom new resources belong to."""
+        return self.caller or Caller()
+
+    @property
+    def session(self) -> "Session | None":
+        """This handle's writing session, once it wrote something."""
+        return self.state.session
+
+    @session.setter
+    def session(self, session: "Session | None") -> None:
+        """Keep it, for all who act through this handle."""
+        self.state.session = session
+
+    @property
+    def session_mutex(self) -> threading.Lock:
+        """Held while the session is begun."""
+        return self.state.mutex
+
+    @property
+    def poison(self) -> str:
+        """Why this handle refuses to write, or empty."""
+        return self.state.poison
+
+    @poison.setter
+    def poison(self, reason: str) -> None:
+        """Refuse to write from now on."""
+        self.state.poison = reason
 
     @property
     def volumes_folder(self) -> Path:

@@ -8,6 +8,7 @@ lock is free; the next process to open the store abandons it (`ebsim.core.recove
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
+from ebsim import failpoints
 from ebsim.config import SnapshotOptions
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
@@ -69,6 +70,7 @@ def create_snapshot(
             record = context.catalog.update(
                 lambda writer: _begin(context, writer, snapshot_id, session, source, options)
             )
+            failpoints.reach("create.begun")
             progress.start(f"snapshot {snapshot_id}", source.size_bytes)
             completed = making.run(record, progress, source_read=source_read)
         except BaseException as error:
@@ -76,6 +78,7 @@ def create_snapshot(
             raise
         finally:
             progress.finish()
+    failpoints.reach("create.completed")
     if completed.deletion_wanted:
         delete_snapshots(context, [completed.snapshot_id], dry_run=False)
     reclaim_if_possible(context)
@@ -102,6 +105,8 @@ def _begin(
         description=options.description,
         tags=options.all_tags,
         size_bytes=source.size_bytes,
+        owner=continuation.volume.owner,
+        region=continuation.volume.region,
         parent_id=parent.snapshot_id if parent else None,
         full_blocks=parent.full_blocks if parent else 0,
         source=source.identity,
@@ -137,7 +142,7 @@ def _volume_to_continue(
     if options.volume_id is not None or options.new_volume:
         return options.volume_id
     with context.catalog.read() as reader:
-        known = find_volume(reader, identity)
+        known = find_volume(context, reader, identity)
     return None if known is None else known.volume_id
 
 

@@ -9,6 +9,7 @@ maps and queues the versions nobody has any more; `ebsim.core.reclaim` then give
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ebsim import failpoints
 from ebsim.core.abandon import delete_pages
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import peek
@@ -74,6 +75,7 @@ class DeleteStep:
                 for heir, blocks in self.moved
             ),
             reclaimed_bytes=self.reclaimed_bytes,
+            when_completed=self.record.state == SnapshotState.PENDING,
         )
 
 
@@ -178,6 +180,7 @@ def _carry_out(
     except BaseException:
         session.seal_segment(segment)
         raise
+    failpoints.reach("delete.committed")
     session.return_segment(segment)
     return done
 
@@ -243,6 +246,7 @@ def _commit(
     record_events(writer, _events(plan, sequence, now))
     segment.publish(writer, segment.writer.end)
     space.save()
+    failpoints.reach("delete.before-commit")
     return plan
 
 

@@ -20,7 +20,14 @@ from ebsim.ids import SnapshotId
 from ebsim.storage.catalog_view import CatalogView, open_catalog_view
 
 _SNAPSHOT_ID_SIZE = len("snap-") + 17
-_NAMED = {Table.VOLUMES, Table.SNAPSHOTS, Table.PENDING_SNAPSHOTS, Table.IMAGES, Table.POLICIES}
+_NAMED = {
+    Table.VOLUMES,
+    Table.SNAPSHOTS,
+    Table.PENDING_SNAPSHOTS,
+    Table.IMAGES,
+    Table.POLICIES,
+    Table.ACCOUNTS,
+}
 _NAME_AND_NUMBER = {
     Table.VOLUME_SNAPSHOTS,
     Table.VOLUME_UNFINISHED,

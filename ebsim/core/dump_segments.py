@@ -102,12 +102,14 @@ def dump_journal(files: Files, folder: Path) -> Iterator[DumpItem]:
         finally:
             file.close()
     entries.sort(key=lambda entry: entry[0])
-    before, checksum = 0, ""
+    before = 0
+    names: tuple[str, ...] = ()
     for sequence, payload, item in entries:
         if sequence:
-            linked = item.get("previous") == checksum if sequence == before + 1 else None
+            linked = item.get("previous") in names if sequence == before + 1 else None
             item["Chained"] = linked if before else None
-            before, checksum = sequence, stored_checksum((payload,)).hex()
+            stands_for = item["facts"].get("stands_for", "") if "facts" in item else ""
+            before, names = sequence, (stored_checksum((payload,)).hex(), stands_for)
         yield item
 
 

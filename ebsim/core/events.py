@@ -11,6 +11,7 @@ snapshot's ARN, so have these: programs that were written for the one must read 
 import hashlib
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -110,8 +111,10 @@ def snapshot_copied(
     _record(context, writer, _SNAPSHOT, [_snapshot_arn(record)], detail, like=record)
 
 
-def snapshot_shared(context: StoreContext, writer: CatalogWriter, record: SnapshotRecord) -> None:
-    """Record `shareSnapshot`: another account may use a snapshot from now on."""
+def snapshot_shared(
+    context: StoreContext, writer: CatalogWriter, record: SnapshotRecord, account: str
+) -> None:
+    """Record `shareSnapshot`, an event of the account that may use a snapshot from now on."""
     detail = {
         "event": "shareSnapshot",
         "result": "succeeded",
@@ -121,7 +124,8 @@ def snapshot_shared(context: StoreContext, writer: CatalogWriter, record: Snapsh
         "source": _source_arn(record),
         **_times([record]),
     }
-    _record(context, writer, _SNAPSHOT, [_snapshot_arn(record)], detail, like=record)
+    told = replace(record, owner=account)
+    _record(context, writer, _SNAPSHOT, [_snapshot_arn(record)], detail, like=told)
 
 
 def volume_changed(

@@ -44,6 +44,10 @@ class ScanPlan(Protocol):
         """Return whether a block of zeros that the parent does not have counts as written."""
         ...
 
+    def progress(self, end: int, size: int) -> int:
+        """Return how far the reading is, out of `size`, when all below the byte `end` is read."""
+        ...
+
 
 class SourcePlan:
     """The plan for a scanned source: all of its data; holes are zeros."""
@@ -62,6 +66,10 @@ class SourcePlan:
     def is_written(self, index: int) -> bool:
         """Return False: such a block is unwritten (design section 2)."""
         return False
+
+    def progress(self, end: int, size: int) -> int:
+        """Return the place."""
+        return end
 
 
 def leaf_work(source: HasExtents, parent_leaves: list[tuple[int, int]]) -> Iterator[LeafWork]:

@@ -10,7 +10,7 @@ from ebsim.core.image_links import still_needed
 from ebsim.core.image_queries import describe_images
 from ebsim.core.images import (
     deregister_image,
-    get_image,
+    own_image,
     register_image,
     set_deprecation,
     set_state,
@@ -63,7 +63,7 @@ class ImageOperations:
             NotFoundError: It is not registered.
         """
         with self._context.catalog.read() as reader:
-            record = get_image(reader, parse_image_id(image_id))
+            record = own_image(self._context, reader, parse_image_id(image_id))
         return record.to_result(self._context.clock.now_us())
 
     def list(self, query: ImageQuery | None = None) -> tuple[Image, ...]:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from ebsim.core.context import StoreContext
 from ebsim.core.filters import Filtering, moment
-from ebsim.core.images import get_image, list_images
+from ebsim.core.images import list_images, own_image
 from ebsim.core.paging import Pager, page_size
 from ebsim.format.life_records import ImageRecord
 from ebsim.ids import parse_image_id
@@ -49,18 +49,20 @@ def describe_images(context: StoreContext, query: ImageQuery) -> ImagePage:
     size = page_size(query.max_results)
     now = context.clock.now_us()
     with context.catalog.read() as reader:
-        found = [record for record in _chosen(reader, query, now) if passes(record)]
+        found = [record for record in _chosen(context, reader, query, now) if passes(record)]
     asked = {**asdict(query), "max_results": None, "next_token": None}
     pager = Pager(context.hash_key, asked)
     page, token = pager.page(found, lambda record: record.number, size, query.next_token)
     return ImagePage(images=tuple(record.to_result(now) for record in page), next_token=token)
 
 
-def _chosen(reader: CatalogReader, query: ImageQuery, now_us: int) -> list[ImageRecord]:
+def _chosen(
+    context: StoreContext, reader: CatalogReader, query: ImageQuery, now_us: int
+) -> list[ImageRecord]:
     """Return the images that the query names; else those that it does not leave out."""
     if query.image_ids:
         wanted = dict.fromkeys(parse_image_id(text) for text in query.image_ids)
-        records = [get_image(reader, image_id) for image_id in wanted]
+        records = [own_image(context, reader, image_id) for image_id in wanted]
         return sorted(records, key=lambda record: record.number)
 
     def shown(record: ImageRecord) -> bool:
@@ -69,4 +71,4 @@ def _chosen(reader: CatalogReader, query: ImageQuery, now_us: int) -> list[Image
         deprecated = record.deprecation_us is not None and record.deprecation_us <= now_us
         return query.include_deprecated or not deprecated
 
-    return [record for record in list_images(reader) if shown(record)]
+    return [record for record in list_images(reader, context.caller) if shown(record)]

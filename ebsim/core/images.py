@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from ebsim import refusals
+from ebsim.caller import Caller
+from ebsim.core.access import owns, usable_snapshot
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.events import image_changed
 from ebsim.core.image_links import link_key
-from ebsim.core.snapshots import DESCRIPTION_LENGTH_MAX, get_completed
-from ebsim.core.tag_rules import check_tags
-from ebsim.core.volume_types import VOLUME_TYPES
+from ebsim.core.snapshots import DESCRIPTION_LENGTH_MAX
+from ebsim.core.tag_rules import check_tags, tag_values
+from ebsim.core.volume_types import Choice, find_type
+from ebsim.core.whole_numbers import ensure_whole
 from ebsim.errors import InvalidInputError
 from ebsim.format.catalog_values import Table
 from ebsim.format.life_records import ImageRecord, decode_image, encode_image
@@ -56,10 +59,23 @@ def get_image(reader: CatalogReader, image_id: ImageId) -> ImageRecord:
     return decode_image(value)
 
 
-def list_images(reader: CatalogReader) -> list[ImageRecord]:
-    """Return all registered images in the order in which they were registered."""
+def own_image(context: StoreContext, reader: CatalogReader, image_id: ImageId) -> ImageRecord:
+    """Return an image of the caller's.
+
+    Raises:
+        NotFoundError: There is none, or the caller may not see it.
+    """
+    record = get_image(reader, image_id)
+    if not owns(context.caller, record):
+        raise refusals.image_not_found(image_id)
+    return record
+
+
+def list_images(reader: CatalogReader, caller: Caller | None = None) -> list[ImageRecord]:
+    """Return the registered images of a caller, or all, in the order in which they came."""
     records = [decode_image(value) for _, value in reader.items(Table.IMAGES)]
-    return sorted(records, key=lambda record: record.number)
+    own = [record for record in records if owns(caller, record)]
+    return sorted(own, key=lambda record: record.number)
 
 
 # Registering
@@ -82,7 +98,7 @@ def register_image(
         record = _build(context, commit.writer, image_id, name, devices, options)
         number = commit.journal("image", {"image": _facts(record)})
         record = replace(record, number=number)
-        _put(commit.writer, record)
+        put_image(commit.writer, record)
         for snapshot_id in record.snapshot_ids:
             commit.writer.put(Table.IMAGE_SNAPSHOTS, link_key(snapshot_id, image_id), b"")
         image_changed(context, commit.writer, record, record.state)
@@ -103,8 +119,8 @@ def _check_options(name: str, devices: Mapping[str, BlockDevice], options: Image
     for device_name, device in devices.items():
         if not 1 <= len(device_name) <= DEVICE_NAME_LENGTH_MAX:
             raise refusals.block_device_mapping(f"The device name '{device_name}' is invalid.")
-        if device.volume_type not in VOLUME_TYPES:
-            raise refusals.unknown_volume_type(device.volume_type)
+        ensure_whole(device.size_gib, "size")
+        find_type(device.volume_type)
     if options.architecture not in ARCHITECTURES:
         raise refusals.invalid_value(
             options.architecture, "architecture", f"Expected one of {', '.join(ARCHITECTURES)}"
@@ -126,8 +142,8 @@ def _build(
     options: ImageOptions,
 ) -> ImageRecord:
     """Return the record of an image that may be registered now, without its number."""
-    for other in list_images(reader):
-        if other.name == name:  # there is one owner
+    for other in list_images(reader, context.acting):
+        if other.name == name:
             raise refusals.image_name_taken(name, other.image_id)
     root = options.root_device_name or next(iter(devices))
     if root not in devices:
@@ -141,15 +157,27 @@ def _build(
         description=options.description,
         architecture=options.architecture,
         root_device_name=root,
-        devices=[_device(reader, each, device) for each, device in devices.items()],
+        devices=[
+            _device(context, reader, each, device, is_root=each == root)
+            for each, device in devices.items()
+        ],
         created_us=context.clock.now_us(),
-        tags=dict(options.tags),
+        owner=context.acting.account,
+        region=context.acting.region,
+        tags=tag_values(options.tags),
     )
 
 
-def _device(reader: CatalogReader, device_name: str, device: BlockDevice) -> dict[str, object]:
-    """Return a device as an image's record has it."""
-    snapshot = get_completed(reader, parse_snapshot_id(device.snapshot_id))
+def _device(
+    context: StoreContext,
+    reader: CatalogReader,
+    device_name: str,
+    device: BlockDevice,
+    *,
+    is_root: bool,
+) -> dict[str, object]:
+    """Return a device as an image's record has it; its volume must be one that can be made."""
+    snapshot = usable_snapshot(context, reader, parse_snapshot_id(device.snapshot_id))
     smallest = size_gib(snapshot.size_bytes)
     size = smallest if device.size_gib is None else device.size_gib
     if size < smallest:
@@ -157,6 +185,7 @@ def _device(reader: CatalogReader, device_name: str, device: BlockDevice) -> dic
             f"Volume of size {size}GB is smaller than snapshot '{snapshot.snapshot_id}', "
             f"expect size >= {smallest}GB"
         )
+    _check_volume(device_name, device.volume_type, size, is_root=is_root)
     return {
         "device_name": device_name,
         "snapshot_id": snapshot.snapshot_id,
@@ -164,6 +193,25 @@ def _device(reader: CatalogReader, device_name: str, device: BlockDevice) -> dic
         "volume_type": device.volume_type,
         "delete_on_termination": device.delete_on_termination,
     }
+
+
+def _check_volume(device_name: str, volume_type: str, size: int, *, is_root: bool) -> None:
+    """Check that a device's volume could be created (section 3.1; the wordings are assumed)."""
+    kind = find_type(volume_type)
+    if is_root and not kind.can_boot:
+        raise refusals.block_device_mapping(
+            f"The root device '{device_name}' cannot be a volume of type {volume_type}."
+        )
+    if kind.iops_choice is Choice.REQUIRED:
+        raise refusals.block_device_mapping(
+            f"The device '{device_name}' cannot be a volume of type {volume_type}: it needs iops, "
+            "which the devices of an image do not have here; take gp2 or gp3."
+        )
+    if not kind.size_min <= size <= kind.size_max:
+        raise refusals.block_device_mapping(
+            f"The device '{device_name}' of {size}GiB cannot be a volume of type {volume_type}, "
+            f"which has {kind.size_min} to {kind.size_max}GiB."
+        )
 
 
 # Changing
@@ -176,14 +224,14 @@ def set_state(context: StoreContext, image_id: ImageId, state: ImageState) -> Im
         NotFoundError: It is not registered.
     """
     with context.catalog.read() as reader:
-        known = get_image(reader, image_id)
+        known = own_image(context, reader, image_id)
     if known.state == state:
         return known
 
     def change(commit: JournaledCommit) -> ImageRecord:
-        record = replace(get_image(commit.writer, image_id), state=state.value)
+        record = replace(own_image(context, commit.writer, image_id), state=state.value)
         commit.journal("image", {"image": _facts(record)})
-        _put(commit.writer, record)
+        put_image(commit.writer, record)
         image_changed(context, commit.writer, record, record.state)
         return record
 
@@ -209,13 +257,13 @@ def set_deprecation(
                 f"The deprecation time must be within {DEPRECATION_YEARS_MAX} years."
             )
     with context.catalog.read() as reader:
-        get_image(reader, image_id)
+        own_image(context, reader, image_id)
 
     def change(commit: JournaledCommit) -> ImageRecord:
-        known = get_image(commit.writer, image_id)
+        known = own_image(context, commit.writer, image_id)
         record = replace(known, deprecation_us=deprecation_us)
         commit.journal("image", {"image": _facts(record)})
-        _put(commit.writer, record)
+        put_image(commit.writer, record)
         return record
 
     return commit_journaled(context, change)
@@ -228,10 +276,10 @@ def deregister_image(context: StoreContext, image_id: ImageId) -> ImageRecord:
         NotFoundError: It is not registered.
     """
     with context.catalog.read() as reader:
-        get_image(reader, image_id)
+        own_image(context, reader, image_id)
 
     def change(commit: JournaledCommit) -> ImageRecord:
-        record = get_image(commit.writer, image_id)
+        record = own_image(context, commit.writer, image_id)
         commit.journal("deregister", {"image_id": image_id})
         commit.writer.delete(Table.IMAGES, image_id.encode())
         for snapshot_id in record.snapshot_ids:
@@ -242,7 +290,8 @@ def deregister_image(context: StoreContext, image_id: ImageId) -> ImageRecord:
     return commit_journaled(context, change)
 
 
-def _put(writer: CatalogWriter, record: ImageRecord) -> None:
+def put_image(writer: CatalogWriter, record: ImageRecord) -> None:
+    """Keep an image's record."""
     writer.put(Table.IMAGES, record.image_id.encode(), encode_image(record))
 
 

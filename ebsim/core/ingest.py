@@ -20,6 +20,7 @@ from ebsim.config import Compression
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page
 from ebsim.core.block_table import find_block, get_block
 from ebsim.core.context import StoreContext
+from ebsim.core.damaged_blocks import any_damaged, find_damaged
 from ebsim.core.extents import ScanPlan
 from ebsim.core.sessions import OpenSegment, Session
 from ebsim.core.version_table import version_blocks
@@ -69,12 +70,15 @@ class ChangedBlock:
         stored: Where this snapshot stored it, if it did.
         known: Whether a stored block with this content was found instead. It may be freed, by a
             deletion, before this snapshot refers to it; see `ebsim.core.publish`.
+        heals: Whether it did not change at all, and was stored because the store's block with this
+            content is damaged.
     """
 
     index: int
     block_hash: BlockHash | None
     stored: StoredPlace | None = None
     known: bool = False
+    heals: bool = False
 
 
 @dataclass(slots=True)
@@ -86,8 +90,9 @@ class Batch:
         segment: Where its blocks are stored.
         changes: Leaf number to changed blocks.
         parent_pages: Leaf number to the page id in the parent's map.
-        scanned_end: How far the source is read, in bytes.
+        scanned_end: How far the source is read, as so many bytes of its size.
         last_of_segment: Whether the segment is to be sealed behind it.
+        healing: Where blocks were stored whose content the store has only damaged.
     """
 
     number: int
@@ -98,13 +103,18 @@ class Batch:
     last_of_segment: bool = False
     changed_count: int = 0
     stored_bytes: int = 0
+    healing: dict[BlockHash, StoredPlace] = field(default_factory=dict)
 
     def add(self, leaf: int, found: list[ChangedBlock]) -> None:
         """Take the result of one run."""
-        if found:
-            self.changes.setdefault(leaf, []).extend(found)
-            self.changed_count += len(found)
-            self.stored_bytes += sum(change.stored.extent for change in found if change.stored)
+        self.stored_bytes += sum(change.stored.extent for change in found if change.stored)
+        changed = [change for change in found if not change.heals]
+        if changed:
+            self.changes.setdefault(leaf, []).extend(changed)
+            self.changed_count += len(changed)
+        for change in found:
+            if change.heals and change.block_hash is not None and change.stored is not None:
+                self.healing[change.block_hash] = change.stored
 
     @property
     def relies_on_stored(self) -> bool:
@@ -168,6 +178,8 @@ class Ingest:
         self._in_flight: deque[tuple[Batch, int, int, Future[list[ChangedBlock]]]] = deque()
         self._block_count = block_count(source.size_bytes)
         self._reported = 0
+        with context.catalog.read() as reader:
+            self._may_heal = any_damaged(reader)
         self.batch = Batch(0, session.borrow_segment())
 
     def run(
@@ -250,7 +262,9 @@ class Ingest:
             position = end
         leaf_end = min(base + LEAF_BLOCKS, self._block_count)
         self._note_holes(leaf, expected, position, leaf_end)
-        self.batch.scanned_end = min(leaf_end * BLOCK_SIZE, self._source.size_bytes)
+        self.batch.scanned_end = self._plan.progress(
+            min(leaf_end * BLOCK_SIZE, self._source.size_bytes), self._source.size_bytes
+        )
 
     def _note_holes(
         self, leaf: int, expected: list[BlockHash | None], start: int, end: int
@@ -294,6 +308,7 @@ class Ingest:
             read_block(self._source, index, worker.buffer)
             block_hash = hash_block(worker.buffer, key)
             if block_hash == before:
+                found += self._heal(batch, index, block_hash)
                 continue
             if block_hash != zero:
                 found.append(self._store(batch, index, block_hash))
@@ -310,6 +325,18 @@ class Ingest:
                 return ChangedBlock(index, block_hash, known=True)
         place = store_block(batch.segment, self._worker.encoder, self._worker.buffer, block_hash)
         return ChangedBlock(index, block_hash, stored=place)
+
+    def _heal(self, batch: Batch, index: int, block_hash: BlockHash) -> list[ChangedBlock]:
+        """Store a block that did not change if the stored one is known to be damaged."""
+        if not self._may_heal or block_hash == self._context.zero_hash:
+            return []
+        with self._context.catalog.read() as reader:
+            damaged = find_damaged(reader, block_hash) is not None
+        if not damaged or not self._claims.claim(block_hash, batch.number):
+            return []
+        worker = self._worker
+        place = store_block(batch.segment, worker.encoder, worker.buffer, block_hash)
+        return [ChangedBlock(index, block_hash, stored=place, heals=True)]
 
     def _gather(self) -> None:
         batch, leaf, end, future = self._in_flight.popleft()

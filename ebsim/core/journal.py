@@ -1,12 +1,15 @@
 """The journal: what happened to snapshots, written into segments before it is committed.
 
-One entry belongs to one commit. Entries are numbered and chained: each names the checksum of the
-one before it. An entry is written and synced inside the catalog's writing transaction, so their
-order is the order of commits; if that transaction does not commit, the entry is given back.
+One entry belongs to one commit. Only the members of a set, which one commit completes, have one
+each; all but the last of those say that more follow (`MORE`). Entries are numbered and chained:
+each names the checksum of the one before it. An entry is written and synced inside the catalog's
+writing transaction, so their order is the order of commits; if that transaction does not commit,
+the entry is given back.
 """
 
 from typing import Any
 
+from ebsim import failpoints
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
 from ebsim.core.sessions import OpenSegment
@@ -18,6 +21,9 @@ from ebsim.format.segment import RecordKind
 from ebsim.storage.catalog import CatalogWriter
 
 _LAST = b"journal"
+
+MORE = "more"
+"""The fact that says that the commit has another entry behind this one."""
 
 
 def append_entry(
@@ -42,7 +48,9 @@ def append_entry(
     offset, extent = segment.writer.append(RecordKind.JOURNAL, payload)
     place = [(offset, extent)]
     writer.on_abort(lambda: context.segments.free(segment.writer.segment_id, place))
+    failpoints.reach("journal.appended")
     segment.writer.sync()
+    failpoints.reach("journal.synced")
     space.use(segment.number, extent)
     record = MetaRecord(segment.number, offset, extent, 1, 1)
     writer.put(Table.JOURNAL, number_key(sequence), record.encode())

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ebsim import refusals
 from ebsim.config import SnapshotOptions
+from ebsim.core.access import owns
 from ebsim.core.changes import JournaledCommit, commit_journaled, writing
 from ebsim.core.context import StoreContext
 from ebsim.core.image_links import still_needed
@@ -24,11 +25,11 @@ from ebsim.core.lifecycle_plan import (
 from ebsim.core.policy_documents import read_policy, write_policy
 from ebsim.core.policy_rules import POLICIES_MAX
 from ebsim.core.snapshots import list_snapshots
+from ebsim.core.volume_records import managed_volumes
 from ebsim.core.volumes import find_volume
 from ebsim.errors import EbsimError, StoreError
 from ebsim.format.catalog_values import Table
 from ebsim.format.life_records import PolicyRecord, decode_policy, encode_policy
-from ebsim.format.records import decode_volume
 from ebsim.ids import (
     ImageId,
     PolicyId,
@@ -116,6 +117,8 @@ class LifecycleOperations:
                 "document": document,
                 "created_us": record.created_us,
                 "modified_us": record.modified_us,
+                "owner": record.owner,
+                "region": record.region,
             }
             number = commit.journal("policy", facts)
             record = replace(record, number=record.number or number)
@@ -132,12 +135,19 @@ class LifecycleOperations:
     ) -> PolicyRecord:
         now = self._context.clock.now_us()
         if not new:
-            known = _get(reader, policy_id)
+            known = _get(self._context, reader, policy_id)
             return replace(known, modified_us=now, document=document)
-        if reader.count(Table.POLICIES) >= POLICIES_MAX:
+        caller = self._context.acting
+        if len(list(_policies(self._context, reader))) >= POLICIES_MAX:
             raise refusals.policy_limit(POLICIES_MAX)
         return PolicyRecord(
-            policy_id=policy_id, number=0, created_us=now, modified_us=now, document=document
+            policy_id=policy_id,
+            number=0,
+            created_us=now,
+            modified_us=now,
+            document=document,
+            owner=caller.account,
+            region=caller.region,
         )
 
     def get(self, policy_id: str) -> LifecyclePolicy:
@@ -148,12 +158,12 @@ class LifecycleOperations:
             NotFoundError: There is no such policy.
         """
         with self._context.catalog.read() as reader:
-            return _policy(_get(reader, parse_policy_id(policy_id)))
+            return _policy(_get(self._context, reader, parse_policy_id(policy_id)))
 
     def list(self) -> tuple[LifecyclePolicy, ...]:
         """Return all policies in the order in which they were made."""
         with self._context.catalog.read() as reader:
-            return tuple(_policies(reader))
+            return tuple(_policies(self._context, reader))
 
     def delete(self, policy_id: str) -> None:
         """Delete a policy. Its snapshots stay, and no policy deletes them any more.
@@ -164,7 +174,7 @@ class LifecycleOperations:
         wanted = parse_policy_id(policy_id)
 
         def change(commit: JournaledCommit) -> None:
-            _get(commit.writer, wanted)
+            _get(self._context, commit.writer, wanted)
             commit.journal("policy", {"policy_id": wanted, "document": None})
             commit.writer.delete(Table.POLICIES, wanted.encode())
 
@@ -267,27 +277,32 @@ class LifecycleOperations:
 
     def _view(self) -> _View:
         with self._context.catalog.read() as reader:
-            policies = list(_policies(reader))
-            records = list_snapshots(reader)
+            context = self._context
+            policies = list(_policies(context, reader))
+            records = [each for each in list_snapshots(reader) if owns(context.caller, each)]
             return _View(
                 policies=policies,
-                targets=_targets(reader, policies),
+                targets=_targets(context, reader, policies),
                 snapshots=[record.to_result() for record in records],
                 images=still_needed(reader, [record.snapshot_id for record in records]),
             )
 
 
-def _get(reader: CatalogReader, policy_id: PolicyId) -> PolicyRecord:
+def _get(context: StoreContext, reader: CatalogReader, policy_id: PolicyId) -> PolicyRecord:
     value = reader.get(Table.POLICIES, policy_id.encode())
     if value is None:
         raise refusals.policy_not_found(policy_id)
-    return decode_policy(value)
+    record = decode_policy(value)
+    if not owns(context.caller, record):
+        raise refusals.policy_not_found(policy_id)
+    return record
 
 
-def _policies(reader: CatalogReader) -> Iterator[LifecyclePolicy]:
+def _policies(context: StoreContext, reader: CatalogReader) -> Iterator[LifecyclePolicy]:
     records = [decode_policy(value) for _, value in reader.items(Table.POLICIES)]
     for record in sorted(records, key=lambda record: record.number):
-        yield _policy(record)
+        if owns(context.caller, record):
+            yield _policy(record)
 
 
 def _policy(record: PolicyRecord) -> LifecyclePolicy:
@@ -299,16 +314,18 @@ def _policy(record: PolicyRecord) -> LifecyclePolicy:
     )
 
 
-def _targets(reader: CatalogReader, policies: Sequence[LifecyclePolicy]) -> list[Target]:
+def _targets(
+    context: StoreContext, reader: CatalogReader, policies: Sequence[LifecyclePolicy]
+) -> list[Target]:
     """Return the managed volumes that can be snapshotted, and the sources that a policy names."""
-    found = []
-    for _, value in reader.items(Table.VOLUMES):
-        volume = decode_volume(value)
-        if volume.managed and volume.state in _LIVE_STATES:
-            found.append(Target(volume.volume_id, "", volume.tags, volume.created_us))
+    found = [
+        Target(volume.volume_id, "", volume.tags, volume.created_us)
+        for volume in managed_volumes(reader, context.caller)
+        if volume.state in _LIVE_STATES
+    ]
     paths = dict.fromkeys(path for policy in policies for path in policy.request.sources)
     for path in paths:
-        known = find_volume(reader, path)
+        known = find_volume(context, reader, path)
         found.append(Target(known.volume_id if known else None, path, {}, 0))
     return found
 
@@ -356,4 +373,5 @@ def _as_if_made(due: DueSnapshot, number: int, now_us: int) -> Snapshot:
         charged_size_bytes=0,
         parent_id=None,
         source=due.target.source,
+        owner="",
     )

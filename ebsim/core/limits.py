@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ebsim import refusals
 from ebsim.config import Quotas
 from ebsim.core.quotas import load_quotas
-from ebsim.core.snapshots import get_snapshot
+from ebsim.core.snapshots import get_snapshot, list_snapshots
 from ebsim.core.volume_types import VOLUME_TYPES
 from ebsim.format.catalog_values import Table
 from ebsim.format.records import VolumeRecord
@@ -34,10 +34,24 @@ def check_snapshot_limits(
     quotas = load_quotas(reader)
     for volume in volumes:
         _check_volume(reader, volume, quotas, now_us)
-    pending = reader.count(Table.PENDING_SNAPSHOTS) + len(volumes)
-    if quotas.pending_per_account is not None and pending > quotas.pending_per_account:
-        raise refusals.pending_snapshot_limit(quotas.pending_per_account)
-    if reader.count(Table.SNAPSHOTS) + len(volumes) > quotas.snapshots_per_region:
+    _check_account(reader, volumes, quotas)
+
+
+def _check_account(reader: CatalogReader, volumes: Sequence[VolumeRecord], quotas: Quotas) -> None:
+    """Check the quotas of the volumes' account and Region; exactly only if the store is near."""
+    added, pending_max = len(volumes), quotas.pending_per_account
+    pending_near = (
+        pending_max is not None and reader.count(Table.PENDING_SNAPSHOTS) + added > pending_max
+    )
+    all_near = reader.count(Table.SNAPSHOTS) + added > quotas.snapshots_per_region
+    if not pending_near and not all_near:
+        return
+    place = (volumes[0].owner, volumes[0].region)
+    own = [each for each in list_snapshots(reader) if (each.owner, each.region) == place]
+    pending = [each for each in own if each.state == SnapshotState.PENDING or each.deletion_wanted]
+    if pending_max is not None and len(pending) + added > pending_max:
+        raise refusals.pending_snapshot_limit(pending_max)
+    if len(own) + added > quotas.snapshots_per_region:
         raise refusals.snapshot_limit(quotas.snapshots_per_region)
 
 
@@ -52,7 +66,10 @@ def _check_volume(reader: CatalogReader, volume: VolumeRecord, quotas: Quotas, n
     limit = quotas.pending_per_hdd_volume if kind.has_single_limit else quotas.pending_per_volume
     unfinished = unfinished_snapshots(reader, volume.volume_id)
     if len(unfinished) >= limit:
-        raise refusals.concurrent_snapshot_limit()
+        records = [get_snapshot(reader, each) for each in unfinished]
+        pending = [each.snapshot_id for each in records if each.state == SnapshotState.PENDING]
+        failed = [each.snapshot_id for each in records if each.state != SnapshotState.PENDING]
+        raise refusals.concurrent_snapshot_limit(pending, failed)
     if not quotas.snapshot_spacing_s:
         return
     for snapshot_id in unfinished:

@@ -9,6 +9,7 @@ abandon   instead of `complete` when anything failed: what was published is free
 from collections.abc import Callable
 from dataclasses import replace
 
+from ebsim import failpoints
 from ebsim.config import Compression
 from ebsim.core.abandon import abandon, note_published
 from ebsim.core.complete import Commit, MapGrowth, complete
@@ -28,6 +29,7 @@ from ebsim.progress import Progress
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.storage.codecs import BlockEncoder
+from ebsim.storage.reserve import DELETION_PART
 from ebsim.storage.sources import BlockSource
 from ebsim.units import BLOCK_SIZE
 
@@ -78,8 +80,13 @@ class Making:
             progress: Told how far the reading is.
             source_read: Called when the source is not needed any more.
             commit: Runs the completing transaction; None: by itself.
+
+        Raises:
+            LimitExceededError: NoSpace: what is left is needed for deleting.
+            EbsimError: As reading, publishing and completing raise.
         """
         context, source = self._context, self._source
+        context.reserve.ensure_room(context.path)
         ingest = Ingest(context, self._session, source, self._plan, self._compression, progress)
 
         try:
@@ -91,6 +98,7 @@ class Making:
             self._publish(batch)
         source.ensure_unchanged()
         source_read()
+        failpoints.reach("complete.source-read")
         prepared = self._prepared.pop(batch.number, None) or Prepared([], 0, 0)
         completed = complete(context, record, batch.segment, prepared, self._growth, commit)
         self._session.return_segment(batch.segment)
@@ -114,7 +122,9 @@ class Making:
     def _publish(self, batch: Batch) -> None:
         prepared = self._prepared.pop(batch.number)
         segment = batch.segment
+        failpoints.reach("publish.stored")
         segment.writer.sync()
+        failpoints.reach("publish.synced")
 
         def change(writer: CatalogWriter) -> None:
             self._context.ensure_writable()
@@ -134,6 +144,7 @@ class Making:
             except BlocksVanishedError as gone:
                 again = again or self._session.borrow_segment()
                 self._store_again(again, prepared, gone.hashes)
+        failpoints.reach("publish.committed")
         if again is not None:
             self._session.return_segment(again)
 
@@ -185,7 +196,7 @@ def give_up(
         return
     failed = isinstance(error, (EbsimError, OSError))
     reason = str(error) if failed else None
-    with context.reserve.released_if_low():
+    with context.reserve.released_if_low(keep=DELETION_PART):
         if seal is not None:
             seal()
         abandoned = context.catalog.update(

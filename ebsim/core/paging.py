@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ebsim import refusals
+from ebsim.core.whole_numbers import ensure_whole
 
 PAGE_MIN = 5
 PAGE_MAX = 1000
@@ -27,8 +28,10 @@ def page_size(max_results: int | None, largest: int = PAGE_MAX) -> int | None:
     """Return how many records a page has at most, None for all.
 
     Raises:
-        InvalidInputError: Fewer than 5 are asked for; more than the largest are cut.
+        InvalidInputError: Fewer than 5 are asked for, or no whole number; more than the largest
+            are cut.
     """
+    ensure_whole(max_results, "maxResults")
     if max_results is None:
         return None
     if max_results < PAGE_MIN:

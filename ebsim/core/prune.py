@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from ebsim import refusals
+from ebsim.core.access import owns
 from ebsim.core.context import StoreContext
 from ebsim.core.delete import SNAPSHOTS_MAX, delete_snapshots
 from ebsim.core.image_links import still_needed
@@ -45,8 +47,9 @@ def _decide(context: StoreContext, options: PruneOptions) -> Decision:
     volumes = {parse_volume_id(text) for text in options.volume_ids}
     with context.catalog.read() as reader:
         for volume_id in volumes:
-            get_volume(reader, volume_id)
-        records = list_snapshots(reader)
+            if not owns(context.caller, get_volume(reader, volume_id)):
+                raise refusals.volume_not_found(volume_id)
+        records = [each for each in list_snapshots(reader) if owns(context.caller, each)]
         images = still_needed(reader, [record.snapshot_id for record in records])
 
     def looked_at(record: SnapshotRecord) -> bool:

@@ -8,17 +8,21 @@ A block whose content was found in the store is not stored again. Should a delet
 the batch that refers to it is published, the transaction finds it missing and raises
 `BlocksVanishedError`; the maker then reads it from the source once more and stores it after all. So
 deleting never waits for a snapshot that is being made, nor the other way round.
+
+Where the store has this content in a block that is known to be damaged, what the maker stored takes
+the damaged record's place (`ebsim.core.damaged_blocks`).
 """
 
 from collections import Counter as Multiset
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page
-from ebsim.core.block_table import add_blocks, find_block, reference_block
+from ebsim.core.block_table import add_blocks, find_block, heal_block, reference_block
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
-from ebsim.core.ingest import Batch, ChangedBlock
+from ebsim.core.damaged_blocks import find_damaged
+from ebsim.core.ingest import Batch, ChangedBlock, StoredPlace
 from ebsim.core.sessions import OpenSegment
 from ebsim.core.space import SpaceChange
 from ebsim.core.version_table import put_versions
@@ -69,6 +73,7 @@ class Prepared:
         version_records: Where the versions are described, by first version id.
         page_records: Where the pages are described, by first page id.
         end: Where the segment ended when all this was appended.
+        healing: Where blocks that did not change lie sound again, by block hash.
     """
 
     changes: list[ChangedBlock]
@@ -80,6 +85,7 @@ class Prepared:
     version_records: dict[int, MetaRecord] = field(default_factory=dict)
     page_records: dict[int, MetaRecord] = field(default_factory=dict)
     end: int = 0
+    healing: dict[BlockHash, StoredPlace] = field(default_factory=dict)
 
 
 def prepare_batch(context: StoreContext, batch: Batch) -> Prepared:
@@ -91,12 +97,12 @@ def prepare_batch(context: StoreContext, batch: Batch) -> Prepared:
     leaves = sorted(batch.changes)
     changes = [change for leaf in leaves for change in sorted_changes(batch.changes[leaf])]
     if not changes:
-        return Prepared([], 0, 0, end=batch.segment.writer.end)
+        return Prepared([], 0, 0, end=batch.segment.writer.end, healing=batch.healing)
 
     def reserve(writer: CatalogWriter) -> tuple[int, int]:
         return take(writer, Counter.VERSION, len(changes)), take(writer, Counter.PAGE, len(leaves))
 
-    prepared = Prepared(changes, *context.catalog.update(reserve))
+    prepared = Prepared(changes, *context.catalog.update(reserve), healing=batch.healing)
     version = prepared.first_version
     with context.catalog.read() as reader:
         for position, leaf in enumerate(leaves):
@@ -136,9 +142,12 @@ def publish_batch(writer: CatalogWriter, space: SpaceChange, prepared: Prepared)
     Raises:
         BlocksVanishedError: A block it refers to was freed meanwhile.
     """
+    spare = _heal_arrived(writer, space, prepared.healing)
     if prepared.changes:
-        blocks = _resolve_blocks(writer, space, prepared.changes)
+        blocks = _resolve_blocks(writer, space, prepared.changes, spare)
         put_versions(writer, prepared.first_version, blocks)
+    for place in spare.values():
+        space.discard(place.segment, place.offset, place.extent)
     publish_pages(writer, space, prepared.first_page, prepared.pages, prepared.page_records)
     for first, record in prepared.version_records.items():
         writer.put(Table.VERSION_RECORDS, number_key(first), record.encode())
@@ -171,16 +180,40 @@ def _describe(segment: OpenSegment, prepared: Prepared) -> None:
     prepared.end = segment.writer.end
 
 
+def _heal_arrived(
+    writer: CatalogWriter, space: SpaceChange, healing: Mapping[BlockHash, StoredPlace]
+) -> dict[BlockHash, StoredPlace]:
+    """Heal damaged blocks whose content has come; return what came for none that is damaged."""
+    spare = dict(healing)
+    for block_hash, place in healing.items():
+        damaged = find_damaged(writer, block_hash)
+        if damaged is not None:
+            heal_block(writer, space, damaged, (place.segment, place.offset, place.extent))
+            del spare[block_hash]
+    return spare
+
+
 def _resolve_blocks(
-    writer: CatalogWriter, space: SpaceChange, changes: list[ChangedBlock]
+    writer: CatalogWriter,
+    space: SpaceChange,
+    changes: list[ChangedBlock],
+    spare: dict[BlockHash, StoredPlace],
 ) -> list[int]:
-    """Return the block id of each change, adding and counting blocks as needed."""
+    """Return the block id of each change, adding and counting blocks as needed.
+
+    Args:
+        writer: The transaction.
+        space: Where new records are counted.
+        changes: The changes.
+        spare: Stored blocks that nothing refers to; what is used of them is taken out.
+    """
     counts = Multiset(change.block_hash for change in changes if change.block_hash is not None)
     stored = {
         change.block_hash: change.stored
         for change in changes
         if change.block_hash is not None and change.stored is not None
     }
+    stored.update((found, spare.pop(found)) for found in counts.keys() & spare.keys())
     ids: dict[BlockHash, int] = {}
     new: list[BlockRecord] = []
     vanished: set[BlockHash] = set()
@@ -193,7 +226,14 @@ def _resolve_blocks(
             if place is not None:  # another snapshot stored it meanwhile
                 space.discard(place.segment, place.offset, place.extent)
         elif place is not None:
-            new.append(BlockRecord(place.segment, place.offset, place.extent, count, block_hash))
+            damaged = find_damaged(writer, block_hash)
+            if damaged is None:
+                at = place.segment, place.offset, place.extent
+                new.append(BlockRecord(*at, count, block_hash))
+                continue
+            ids[block_hash] = damaged
+            heal_block(writer, space, damaged, (place.segment, place.offset, place.extent))
+            reference_block(writer, damaged, count)
         else:
             vanished.add(block_hash)
     if vanished:

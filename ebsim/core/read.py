@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass
 
+from ebsim.core.access import usable_snapshot
 from ebsim.core.block_maps import LEAF_BLOCKS, find_leaf, load_page
 from ebsim.core.block_table import get_block
 from ebsim.core.context import StoreContext
@@ -163,7 +164,7 @@ def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> by
         CorruptionError: The stored bytes are damaged.
     """
     with context.catalog.read() as reader:
-        record = get_completed(reader, snapshot_id)
+        record = usable_snapshot(context, reader, snapshot_id)
         if not 0 <= index < block_count(record.size_bytes):
             raise InvalidInputError(
                 f"Block {index} is outside snapshot {snapshot_id}, which has "

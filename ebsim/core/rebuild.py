@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from ebsim import failpoints
 from ebsim.clock import Clock
 from ebsim.core.context import StoreContext
 from ebsim.core.rebuild_catalog import Findings, write_catalog
@@ -23,11 +24,13 @@ from ebsim.format.store_header import StoreHeader
 from ebsim.progress import Progress, SilentProgress
 from ebsim.results import Finding, RebuildReport
 from ebsim.storage.catalog_swap import begin_catalog, swap_catalog
+from ebsim.storage.catalog_watch import CatalogWatch
 from ebsim.storage.files import Files
 from ebsim.storage.lmdb_catalog import LmdbCatalog
-from ebsim.storage.locks import LockFile
+from ebsim.storage.locks import Lock, LockFile
 from ebsim.storage.reserve import Reserve
 from ebsim.storage.segments import LocalSegmentStore
+from ebsim.storage.set_aside import SetAside
 from ebsim.storage.store_folder import LOCK_NAME, read_store_header
 
 
@@ -78,9 +81,17 @@ class _Plan:
 
 
 def rebuild_store(
-    folder: Path, parts: Parts, progress: Progress, *, dry_run: bool
+    folder: Path, parts: Parts, progress: Progress, *, dry_run: bool, lock: Lock | None = None
 ) -> RebuildReport:
     """Make a store's catalog again, or tell what that would make.
+
+    Args:
+        folder: The store's.
+        parts: Where disk, time and randomness come from.
+        progress: Told how far the reading is.
+        dry_run: Change nothing.
+        lock: A lock of the store's, of one who rebuilds unasked: it is extended to all of it, and
+            nothing is changed where anything is damaged or missing.
 
     Raises:
         NotFoundError, FormatVersionError, CorruptionError: There is no store, or no readable one.
@@ -90,7 +101,11 @@ def rebuild_store(
     """
     files = parts.files
     header = read_store_header(folder, files)
-    lock = LockFile(folder / LOCK_NAME).try_hold_all()
+    unasked = lock is not None
+    if lock is None:
+        lock = LockFile(folder / LOCK_NAME).try_hold_all()
+    elif not lock.extend(0, 0):
+        lock = None
     if lock is None:
         raise ConflictError(
             f"a process has the store {folder} open for writing: let it end first",
@@ -98,10 +113,11 @@ def rebuild_store(
         )
     with lock:
         plan = _plan(folder, files, header, progress)
-        aside = "" if dry_run else _carry_out(folder, parts, header, plan)
+        told_only = dry_run or (unasked and bool(plan.findings))
+        aside = "" if told_only else _carry_out(folder, parts, header, plan)
     history = plan.known.history
     return RebuildReport(
-        dry_run=dry_run,
+        dry_run=told_only,
         snapshots=len(history.snapshots),
         volumes=len(history.volumes),
         images=len(history.images),
@@ -175,7 +191,9 @@ def _without_lost(scan: Scan, history: History) -> tuple[History, list[Finding]]
 def _carry_out(folder: Path, parts: Parts, header: StoreHeader, plan: _Plan) -> str:
     """Write the new catalog, check it, and put it in its place; return where the old one is."""
     files = parts.files
+    failpoints.reach("rebuild.planned")
     catalog = LmdbCatalog(begin_catalog(folder, files))
+    failpoints.reach("rebuild.begun")
     segments = LocalSegmentStore(folder / "segments", files)
     context = StoreContext(
         path=folder,
@@ -189,14 +207,34 @@ def _carry_out(folder: Path, parts: Parts, header: StoreHeader, plan: _Plan) -> 
         entropy=parts.entropy,
     )
     try:
+        _set_aside_damaged(context, plan.known)
         write_catalog(catalog, plan.known, header.store_id, tidy=plan.tidy)
+        failpoints.reach("rebuild.written")
         suspect_everything(context, plan.known.history, plan.present)
         if plan.tidy:
             _prove(context)
+        last = catalog.last_commit()
     finally:
         segments.close()
         catalog.close()
-    return swap_catalog(folder, files)
+    failpoints.reach("rebuild.closed")
+    aside = swap_catalog(folder, files)
+    CatalogWatch(folder, files, context.locks, "").vouch(last)
+    return aside
+
+
+def _set_aside_damaged(context: StoreContext, known: Findings) -> None:
+    """Keep what is left of damaged blocks: the next snapshot with their content replaces them."""
+    places = [known.blocks.places[block_hash] for block_hash in sorted(known.blocks.damaged)]
+    ids = known.scan.segments
+    SetAside(context.path, context.files).keep(
+        (
+            ids[place.segment - 1],
+            place.offset,
+            context.segments.read_raw(ids[place.segment - 1], place.offset, place.extent),
+        )
+        for place in places
+    )
 
 
 def _prove(context: StoreContext) -> None:

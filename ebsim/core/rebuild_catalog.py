@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
+from ebsim.core.damaged_blocks import damaged_key
 from ebsim.core.image_links import link_key
 from ebsim.core.ledger import record_events
 from ebsim.core.rebuild_journal import History
@@ -14,6 +15,7 @@ from ebsim.core.rebuild_scan import JournalEntry, Place, Scan
 from ebsim.core.snapshots import put_snapshot
 from ebsim.core.space import put_segment
 from ebsim.core.volumes import source_key
+from ebsim.format.account_records import encode_settings, settings_key
 from ebsim.format.block_hash import BlockHash
 from ebsim.format.catalog_values import (
     FIRST_BLOCK,
@@ -152,8 +154,10 @@ def _block_entries(known: Findings, space: _Space) -> Iterator[Entry]:
             place.segment, place.offset, place.extent, references, BlockHash(block_hash)
         )
         yield Table.BLOCKS, number_key(block_id), record.encode()
-        if block_hash not in blocks.lost and block_hash not in blocks.damaged:
+        if block_hash in blocks.lost or block_hash in blocks.damaged:
             # One that is not whole must not be found: the same content is stored again.
+            yield Table.META, damaged_key(block_hash), number_key(block_id)
+        else:
             yield Table.HASHES, hash_key(0, record.block_hash), number_key(block_id)
 
 
@@ -220,15 +224,17 @@ def _named_entries(history: History) -> Iterator[Entry]:
         if volume.managed and volume.origin_id is not None:
             key = volume.origin_id.encode() + number_key(volume.number)
             yield Table.VOLUME_ORIGINS, key, volume.volume_id.encode()
-    for identity, volume_id in history.sources.items():
+    for (owner, identity), volume_id in history.sources.items():
         facts = {"identity": identity, "volume_id": volume_id}
-        yield Table.SOURCES, source_key(identity), encode_json(facts)
+        yield Table.SOURCES, source_key(owner, identity), encode_json(facts)
     for image in history.images.values():
         yield Table.IMAGES, image.image_id.encode(), encode_image(image)
         for snapshot_id in image.snapshot_ids:
             yield Table.IMAGE_SNAPSHOTS, link_key(snapshot_id, image.image_id), b""
     for policy in history.policies.values():
         yield Table.POLICIES, policy.policy_id.encode(), encode_policy(policy)
+    for caller, settings in history.settings.items():
+        yield Table.ACCOUNTS, settings_key(caller), encode_settings(settings)
 
 
 def _put_segments(writer: CatalogWriter, scan: Scan, space: _Space, *, tidy: bool) -> None:

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ebsim.core.rebuild_scan import JournalEntry
+from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT, Caller
+from ebsim.core.rebuild_scan import RESTATED, JournalEntry
 from ebsim.core.tag_rules import is_reserved
+from ebsim.core.volume_parent import ORIGIN_EPOCH
+from ebsim.format.account_records import AccountSettings
 from ebsim.format.catalog_values import NodeKind, NodeRecord
 from ebsim.format.life_records import ImageRecord, PolicyRecord
 from ebsim.format.records import SnapshotRecord, VolumeRecord
@@ -21,8 +24,9 @@ class History:
         volumes: All volumes.
         images: The registered images.
         policies: The lifecycle policies.
+        settings: What accounts have set for their Regions.
         quotas: The quotas that were set, or None.
-        sources: By a source's identity, its volume.
+        sources: By account, Region and a source's identity, its volume.
         ledger: Every change of a charge.
         nodes: By node of any snapshot there ever was, its parent's node; 0 for none.
         node_of: By snapshot, its node; deleted ones too.
@@ -35,8 +39,9 @@ class History:
     volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     images: dict[str, ImageRecord] = field(default_factory=dict)
     policies: dict[str, PolicyRecord] = field(default_factory=dict)
+    settings: dict[Caller, AccountSettings] = field(default_factory=dict)
     quotas: dict[str, Any] | None = None
-    sources: dict[str, VolumeId] = field(default_factory=dict)
+    sources: dict[tuple[Caller, str], VolumeId] = field(default_factory=dict)
     ledger: list[ChargeEvent] = field(default_factory=list)
     nodes: dict[int, int] = field(default_factory=dict)
     node_of: dict[str, int] = field(default_factory=dict)
@@ -68,7 +73,7 @@ def _complete(history: History, entry: JournalEntry) -> None:
     history.snapshots[snapshot_id] = record
     history.node_of[snapshot_id] = record.node
     history.volume_of[snapshot_id] = record.volume_id
-    history.nodes[record.node] = history.node_of.get(record.parent_id or "", 0)
+    history.nodes[record.node] = history.node_of.get(_started_from(history, record), 0)
     history.note("node", max(record.node, record.begun))
     history.note("lineage", record.lineage)
     if record.epoch:
@@ -81,14 +86,27 @@ def _complete(history: History, entry: JournalEntry) -> None:
     charges.add(ChargeCause.CREATED, snapshot_id, record.charged_blocks)
 
 
+def _started_from(history: History, record: SnapshotRecord) -> str:
+    """Return the snapshot whose map one began with; empty for none.
+
+    It need not be its parent: a full snapshot of a volume that is still being loaded begins with
+    the map of what the volume was made from, which is deleted then (`ebsim.core.volume_parent`).
+    """
+    if record.parent_id is None and record.epoch and record.base_epoch == ORIGIN_EPOCH:
+        volume = history.volumes.get(record.volume_id)
+        return "" if volume is None else volume.origin_id or ""
+    return record.parent_id or ""
+
+
 def _keep_source(history: History, volume: VolumeRecord) -> None:
     """Keep a scanned source's volume, which may have moved from another path."""
     known = history.volumes.get(volume.volume_id)
-    if known is not None and history.sources.get(known.source) == volume.volume_id:
-        del history.sources[known.source]
+    owner = Caller(volume.owner, volume.region)
+    if known is not None and history.sources.get((owner, known.source)) == volume.volume_id:
+        del history.sources[owner, known.source]
     tags = volume.tags if known is None else known.tags
     history.volumes[volume.volume_id] = replace(volume, tags=tags)
-    history.sources[volume.source] = volume.volume_id
+    history.sources[owner, volume.source] = volume.volume_id
     history.note("volume", volume.number)
 
 
@@ -165,7 +183,20 @@ def _policy(history: History, entry: JournalEntry) -> None:
         created_us=facts.get("created_us", 0),
         modified_us=facts.get("modified_us", 0),
         document=facts["document"],
+        owner=facts.get("owner", OWNER_DEFAULT),
+        region=facts.get("region", REGION_DEFAULT),
     )
+
+
+def _settings(history: History, entry: JournalEntry) -> None:
+    settings = AccountSettings(**entry.facts["settings"])
+    history.settings[Caller(settings.account, settings.region)] = settings
+
+
+def _change_snapshot(history: History, entry: JournalEntry) -> None:
+    known = history.snapshots.get(entry.facts["snapshot_id"])
+    if known is not None:  # one that was pending says itself what it is, once it is completed
+        history.snapshots[known.snapshot_id] = replace(known, **entry.facts["members"])
 
 
 def _quotas(history: History, entry: JournalEntry) -> None:
@@ -198,6 +229,43 @@ def _tags(history: History, entry: JournalEntry) -> None:
             history.images[name] = replace(image, tags=changed(image.tags))
 
 
+def _gone(history: History, entry: JournalEntry) -> None:
+    """A snapshot that was deleted later, of which less is known."""
+    facts = entry.facts
+    event = ChargeEvent(**{**facts["event"], "cause": ChargeCause(facts["event"]["cause"])})
+    history.volume_of[event.snapshot_id] = event.volume_id
+    history.node_of[event.snapshot_id] = facts["node"]
+    if facts["node"]:
+        history.nodes.setdefault(facts["node"], facts["above"])
+        history.note("node", facts["node"])
+    if "volume" in facts:
+        _keep_source(history, VolumeRecord(**facts["volume"]))
+    history.ledger.append(event)
+
+
+def _state(history: History, entry: JournalEntry) -> None:
+    """All that changes no charge, as it was when the entry was restated."""
+    facts = entry.facts
+    history.volumes = {}
+    for volume in facts["volumes"]:
+        _volume(history, replace(entry, facts={"volume": volume}))
+    images = [ImageRecord(**image) for image in facts["images"]]
+    history.images = {image.image_id: image for image in images}
+    policies = [PolicyRecord(**policy) for policy in facts["policies"]]
+    history.policies = {policy.policy_id: policy for policy in policies}
+    history.quotas = facts["quotas"]
+    for name, snapshot in history.snapshots.items():
+        history.snapshots[name] = replace(snapshot, tags=facts["tags"].get(name, {}))
+
+
+def _restated(history: History, entry: JournalEntry) -> None:
+    tell = _RESTATED[entry.facts["operation"]]
+    tell(history, replace(entry, facts=entry.facts["facts"]))
+
+
+_RESTATED = {"complete": _complete, "gone": _gone, "delete": _delete, "state": _state}
+"""What an entry may be restated as (`ebsim.core.restate`)."""
+
 _OPERATIONS = {
     "complete": _complete,
     "delete": _delete,
@@ -208,7 +276,10 @@ _OPERATIONS = {
     "deregister": _deregister,
     "policy": _policy,
     "quotas": _quotas,
+    "settings": _settings,
+    "change-snapshot": _change_snapshot,
     "tags": _tags,
+    RESTATED: _restated,
 }
 """What is done again for an entry of each operation."""
 

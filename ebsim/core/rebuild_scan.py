@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ebsim.core.journal import MORE
 from ebsim.errors import CorruptionError, FormatVersionError
 from ebsim.format.checksum import CHECKSUM_SIZE, stored_checksum
 from ebsim.format.meta_records import decode_journal, decode_pages, decode_versions
@@ -15,10 +16,14 @@ from ebsim.results import Finding
 from ebsim.storage.files import Files
 from ebsim.storage.segment_scan import (
     ScannedRecord,
+    has_room_for_records,
     read_segment_header,
     scan_segment,
     segment_path,
 )
+
+RESTATED = "restated"
+"""The operation of an entry that takes the place of one that was damaged."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,6 +54,14 @@ class JournalEntry:
     operation: str
     facts: dict[str, Any]
     place: Place
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """By what the next entry may name it: one that was restated stands for another."""
+        stands_for = self.facts.get("stands_for") if self.operation == RESTATED else None
+        if stands_for is None:
+            return (self.checksum,)
+        return self.checksum, bytes.fromhex(stands_for)
 
 
 @dataclass(slots=True)
@@ -113,8 +126,13 @@ def scan_store(
                     Finding(kind="unknown-segment", message=f"{path} is another store's")
                 )
                 continue
+            if found.segment_id != segment_id:
+                message = f"{path} is a copy of segment {found.segment_id.hex()}, or was renamed"
+                scan.findings.append(Finding(kind="unknown-segment", message=message))
+                continue
         except (CorruptionError, FormatVersionError) as error:
-            scan.findings.append(Finding(kind="corrupt-segment", message=f"{path}: {error}"))
+            if has_room_for_records(files, path):  # else its making was broken off
+                scan.findings.append(Finding(kind="corrupt-segment", message=f"{path}: {error}"))
         scan.segments.append(segment_id)
         number = len(scan.segments)
         scan.ends[number] = ALIGNMENT
@@ -147,7 +165,7 @@ def _take(scan: Scan, number: int, record: ScannedRecord) -> None:
             scan.page_records.setdefault(first, (len(pages), place))
             scan.pages.update(enumerate(pages, first))
         else:
-            entry = _entry(payload, place)
+            entry = journal_entry(payload, place)
             if all(entry.checksum != other.checksum for other in scan.journal[entry.sequence]):
                 scan.journal[entry.sequence].append(entry)
     except (CorruptionError, ValueError, TypeError) as error:
@@ -158,7 +176,12 @@ def _take(scan: Scan, number: int, record: ScannedRecord) -> None:
     scan.records.append(place)
 
 
-def _entry(payload: memoryview, place: Place) -> JournalEntry:
+def journal_entry(payload: memoryview, place: Place) -> JournalEntry:
+    """Return the entry that a record holds.
+
+    Raises:
+        CorruptionError, KeyError, ValueError, TypeError: It is none.
+    """
     fields = decode_journal(payload)
     return JournalEntry(
         sequence=int(fields["sequence"]),
@@ -179,13 +202,14 @@ def chained_entries(scan: Scan) -> tuple[list[JournalEntry], list[Finding]]:
 
     Of two entries with one number, the later one names the one that was committed. Nobody names the
     last one: a commit whose outcome nobody was told may count, and one that was lost is not missed.
+    Of a commit with several entries that breaks off at the end, none counts.
     """
     chain: list[JournalEntry] = []
     findings: list[Finding] = []
     wanted: bytes | None = None
     for sequence in range(max(scan.journal, default=0), 0, -1):
         candidates = sorted(scan.journal.get(sequence, []), key=_preference)
-        named = [entry for entry in candidates if wanted in (None, entry.checksum)]
+        named = [entry for entry in candidates if wanted is None or wanted in entry.names]
         if len(named) > 1 and chain == []:
             message = f"two entries of the journal are numbered {sequence}, the last one"
             findings.append(Finding(kind="journal-ambiguous", message=message))
@@ -200,7 +224,10 @@ def chained_entries(scan: Scan) -> tuple[list[JournalEntry], list[Finding]]:
         wanted = named[0].previous
     if chain and chain[-1].sequence == 1 and chain[-1].previous != bytes(CHECKSUM_SIZE):
         findings.append(Finding(kind="journal-gap", message="the journal's first entry is not one"))
-    return chain[::-1], findings[::-1]
+    chain.reverse()
+    while chain and chain[-1].facts.get(MORE):
+        chain.pop()
+    return chain, findings[::-1]
 
 
 def _preference(entry: JournalEntry) -> tuple[int, bytes]:

@@ -21,6 +21,7 @@ import logging
 from collections import Counter as Multiset
 from itertools import islice
 
+from ebsim import failpoints
 from ebsim.core.block_table import release_block
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
@@ -109,8 +110,9 @@ def reclaim(context: StoreContext, *, wait: bool = True) -> bool:
     if lock is None:
         return False
     with lock:
+        failpoints.reach("reclaim.begun")
         while context.catalog.update(_forget_some):
-            pass
+            failpoints.reach("reclaim.forgot")
         while _give_back(context):
             pass
         _drop_empty_segments(context)
@@ -151,6 +153,7 @@ def _give_back(context: StoreContext) -> bool:
         record = records[number]
         if record is not None:
             context.segments.free(record.segment_id, ranges)
+            failpoints.reach("reclaim.punched")
 
     def clear(writer: CatalogWriter) -> None:
         for number, ranges in by_segment.items():
@@ -158,6 +161,7 @@ def _give_back(context: StoreContext) -> bool:
                 writer.delete(Table.PUNCH, punch_key(number, offset))
 
     context.catalog.update(clear)
+    failpoints.reach("reclaim.cleared")
     return True
 
 
@@ -180,12 +184,14 @@ def _drop_empty_segments(context: StoreContext) -> None:
         return
     for _, segment_id in empty:
         context.segments.drop(segment_id)
+        failpoints.reach("reclaim.dropped")
 
     def forget(writer: CatalogWriter) -> None:
         for number, _ in empty:
             forget_segment(writer, number)
 
     context.catalog.update(forget)
+    failpoints.reach("reclaim.forgot-segments")
 
 
 def _empty_segments(reader: CatalogReader) -> list[tuple[int, bytes]]:

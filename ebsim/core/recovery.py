@@ -10,6 +10,7 @@ age and no clock is looked at.
 import logging
 from contextlib import suppress
 
+from ebsim import failpoints
 from ebsim.core.burial import bury_session, finish_reclaim
 from ebsim.core.context import StoreContext
 from ebsim.core.point_in_time import restarted_since
@@ -21,6 +22,7 @@ from ebsim.format.records import decode_json
 from ebsim.ids import SnapshotId
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.storage.locks import Region
+from ebsim.storage.reserve import DELETION_PART
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +50,9 @@ def _recover(context: StoreContext) -> None:
         lock = context.locks.try_hold(Region.SESSION + number)
         if lock is not None:
             with lock:
+                failpoints.reach("recovery.found")
                 _bury(context, number)
+    failpoints.reach("recovery.buried")
     _end_lost(context)
     _finish_deletions(context)
     with context.catalog.read() as reader:
@@ -68,7 +72,7 @@ def _bury(context: StoreContext, number: int) -> None:
     same_boot = bool(context.boot_id) and facts.get("boot") == context.boot_id
     what = "died" if same_boot else "died, or the machine was restarted"
     reason = f"the process that was making it (pid {facts['pid']}) {what}"
-    with context.reserve.released_if_low():
+    with context.reserve.released_if_low(keep=DELETION_PART):
         bury_session(context, number, reason, volumes_kept=same_boot)
 
 
@@ -82,7 +86,8 @@ def _end_lost(context: StoreContext) -> None:
         def end(writer: CatalogWriter, snapshot_id: SnapshotId = snapshot_id) -> None:
             abandon(context, writer, snapshot_id, "the machine was restarted while it was pending")
 
-        with context.reserve.released_if_low(), suppress(NotFoundError):  # as below
+        room = context.reserve.released_if_low(keep=DELETION_PART)
+        with room, suppress(NotFoundError):  # as below
             context.catalog.update(end)
 
 

@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebsim.core.access import usable_snapshot
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
 from ebsim.core.context import StoreContext
 from ebsim.core.extents import leaf_work
@@ -22,7 +23,7 @@ from ebsim.core.parallel import run_in_order
 from ebsim.core.read import BlockLoader, BlockPlace, Places, ensure_still_there
 from ebsim.core.snapshots import get_completed
 from ebsim.core.version_table import version_blocks
-from ebsim.errors import CorruptionError, StoreError
+from ebsim.errors import CorruptionError, ErrorCode, StoreError
 from ebsim.format.block_hash import hash_block
 from ebsim.format.catalog_values import FIRST_BLOCK
 from ebsim.format.records import SnapshotRecord
@@ -30,6 +31,7 @@ from ebsim.ids import SnapshotId
 from ebsim.progress import Progress
 from ebsim.results import RestoreReport
 from ebsim.storage.buffers import block_buffer
+from ebsim.storage.own_files import ensure_not_in_store
 from ebsim.storage.segments import merge_ranges
 from ebsim.storage.targets import RestoreTarget, open_target
 from ebsim.units import BLOCK_SIZE, block_count
@@ -74,10 +76,12 @@ def restore_to_path(
     """Write a snapshot to a file or device; a target that is not whole is given up.
 
     Raises:
+        InvalidInputError: TargetFailed: the target is a part of the store.
         As `restore_snapshot` and `ebsim.storage.targets.open_target`.
     """
+    ensure_not_in_store(path, context.path, ErrorCode.TARGET_FAILED)
     with context.catalog.read() as reader:
-        size = get_completed(reader, snapshot_id).size_bytes
+        size = usable_snapshot(context, reader, snapshot_id).size_bytes
     target = open_target(
         path, size, in_place=choices.in_place, force=choices.force, entropy=context.entropy
     )

@@ -10,6 +10,7 @@ import os
 import threading
 from dataclasses import replace
 
+from ebsim import failpoints
 from ebsim.core.burial import bury_session
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
@@ -79,7 +80,9 @@ class Session:
             writer.put(Table.SESSIONS, number_key(number), encode_json(facts))
             return number
 
-        return cls(context, context.catalog.update(register), locks[0])
+        number = context.catalog.update(register)
+        failpoints.reach("session.begun")
+        return cls(context, number, locks[0])
 
     def borrow_segment(self) -> OpenSegment:
         """Return a segment for one operation to append to.
@@ -100,6 +103,7 @@ class Session:
             return number
 
         number = self._context.catalog.update(register)
+        failpoints.reach("segment.registered")
         header = SegmentHeader(
             domain=0,
             store_id=self._context.header.store_id,
@@ -112,6 +116,7 @@ class Session:
         except EbsimError:
             self._context.catalog.update(lambda writer: forget_segment(writer, number))
             raise
+        failpoints.reach("segment.created")
         with self._mutex:
             self._open[number] = segment
         return segment

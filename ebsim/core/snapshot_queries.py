@@ -1,22 +1,23 @@
 """Finding snapshots as EC2's DescribeSnapshots does (semantics section 1.6)."""
 
-import re
 from collections.abc import Callable, Sequence
 
 from ebsim import refusals
+from ebsim.caller import Caller
+from ebsim.core.access import is_public, may_use
 from ebsim.core.context import StoreContext
 from ebsim.core.filters import Filtering, flag, moment
 from ebsim.core.paging import Pager, page_size
 from ebsim.core.snapshots import get_snapshot, list_snapshots
-from ebsim.format.records import OWNER_DEFAULT, SnapshotRecord
-from ebsim.ids import parse_snapshot_id
+from ebsim.format.records import SnapshotRecord
+from ebsim.ids import is_account, parse_snapshot_id
 from ebsim.requests import Filter, SnapshotQuery
 from ebsim.results import Snapshot, SnapshotPage, SnapshotState
 from ebsim.storage.catalog import CatalogReader
 from ebsim.units import size_gib
 
-_ACCOUNT = re.compile(r"\d{12}\Z", re.ASCII)
 _ALIASES = ("self", "amazon")
+_USERS = ("self", "all")
 
 FILTERS = Filtering[SnapshotRecord](
     {
@@ -39,9 +40,11 @@ FILTERS = Filtering[SnapshotRecord](
 
 
 def find_snapshots(
-    reader: CatalogReader, query: SnapshotQuery, account: str = OWNER_DEFAULT
+    reader: CatalogReader, query: SnapshotQuery, caller: Caller | None = None
 ) -> list[SnapshotRecord]:
     """Return the snapshots that a query asks for, of all pages, in the order of `list_snapshots`.
+
+    Those that the caller may not make volumes of are left out, also where their ids are given.
 
     Raises:
         InvalidInputError: An id, owner, state or filter is none.
@@ -49,14 +52,22 @@ def find_snapshots(
         LimitExceededError: The filters have too many values.
     """
     passes = FILTERS.predicate(_all_filters(query))
-    owned = _ownership(query.owner_ids, account)
+    owned = _ownership(query.owner_ids, caller)
+    restorable = _restorable(reader, query.restorable_by, caller)
     if query.snapshot_ids:
         wanted = {parse_snapshot_id(text) for text in query.snapshot_ids}
         records = [get_snapshot(reader, snapshot_id) for snapshot_id in wanted]
         records.sort(key=lambda record: record.node or record.begun)
     else:
         records = list_snapshots(reader)
-    return [record for record in records if owned(record) and passes(record)]
+    return [
+        record
+        for record in records
+        if may_use(reader, caller, record)
+        and owned(record)
+        and restorable(record)
+        and passes(record)
+    ]
 
 
 def list_all(context: StoreContext, query: SnapshotQuery) -> list[Snapshot]:
@@ -69,7 +80,7 @@ def list_all(context: StoreContext, query: SnapshotQuery) -> list[Snapshot]:
     if query.max_results is not None or query.next_token:
         raise refusals.invalid_combination("Pages are had from describe_snapshots.")
     with context.catalog.read() as reader:
-        return [record.to_result() for record in find_snapshots(reader, query)]
+        return [record.to_result() for record in find_snapshots(reader, query, context.caller)]
 
 
 def describe_snapshots(context: StoreContext, query: SnapshotQuery) -> SnapshotPage:
@@ -86,11 +97,13 @@ def describe_snapshots(context: StoreContext, query: SnapshotQuery) -> SnapshotP
         )
     size = page_size(query.max_results)
     with context.catalog.read() as reader:
-        found = sorted(find_snapshots(reader, query), key=lambda record: record.begun)
+        found = find_snapshots(reader, query, context.caller)
+        found.sort(key=lambda record: record.begun)
     facts = [
         "snapshots",
         sorted(query.snapshot_ids),
         sorted(query.owner_ids),
+        sorted(query.restorable_by),
         sorted(query.states),
         [[each.name, sorted(each.values)] for each in query.filters],
     ]
@@ -107,9 +120,29 @@ def _all_filters(query: SnapshotQuery) -> list[Filter]:
     return [*query.filters, *([Filter("status", query.states)] if query.states else [])]
 
 
-def _ownership(owner_ids: Sequence[str], account: str) -> Callable[[SnapshotRecord], bool]:
+def _ownership(owner_ids: Sequence[str], caller: Caller | None) -> Callable[[SnapshotRecord], bool]:
     for owner in owner_ids:
-        if owner not in _ALIASES and not _ACCOUNT.match(owner):
+        if owner not in _ALIASES and not is_account(owner):
             raise refusals.user_id_malformed(owner)
-    owners = {account if owner == "self" else owner for owner in owner_ids}
+    own = (caller or Caller()).account
+    owners = {own if owner == "self" else owner for owner in owner_ids}
     return lambda record: not owners or record.owner in owners
+
+
+def _restorable(
+    reader: CatalogReader, users: Sequence[str], caller: Caller | None
+) -> Callable[[SnapshotRecord], bool]:
+    """Return what passes those that one of these may make volumes of (RestorableByUserIds)."""
+    for user in users:
+        if user not in _USERS and not is_account(user):
+            raise refusals.user_id_malformed(user)
+    own = (caller or Caller()).account
+
+    def by(user: str, record: SnapshotRecord) -> bool:
+        if user == "all":
+            return is_public(reader, record)
+        if user == "self":
+            return record.owner == own or own in record.shared_with
+        return record.owner == own and (user == own or user in record.shared_with)
+
+    return lambda record: not users or any(by(user, record) for user in users)

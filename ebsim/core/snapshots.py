@@ -108,6 +108,11 @@ def pending_snapshots(reader: CatalogReader, session: int) -> list[SnapshotId]:
     ]
 
 
+def all_pending(reader: CatalogReader) -> list[SnapshotId]:
+    """Return the pending snapshots, and those that are to be deleted once they are completed."""
+    return [SnapshotId(key.decode()) for key, _ in reader.items(Table.PENDING_SNAPSHOTS)]
+
+
 def deletions_wanted(reader: CatalogReader) -> list[SnapshotId]:
     """Return the completed snapshots that were deleted while they were pending."""
     found = []

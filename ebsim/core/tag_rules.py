@@ -12,10 +12,15 @@ RESERVED_PREFIX = "aws:"
 
 def is_reserved(key: str) -> bool:
     """Return whether users may not set or remove tags of this key; they count in no limit."""
-    return key.lower().startswith(RESERVED_PREFIX)
+    return str(key).lower().startswith(RESERVED_PREFIX)
 
 
-def check_tags(tags: Mapping[str, str]) -> None:
+def tag_values(tags: Mapping[str, str | None]) -> dict[str, str]:
+    """Return tags as they are kept: null means the empty value."""
+    return {key: value or "" for key, value in tags.items()}
+
+
+def check_tags(tags: Mapping[str, str | None]) -> None:
     """Check all tags that a user wants on a new resource.
 
     Raises:
@@ -26,19 +31,22 @@ def check_tags(tags: Mapping[str, str]) -> None:
         check_tag(key, value)
 
 
-def check_tag(key: str, value: str) -> None:
-    """Check one tag that a user wants.
+def check_tag(key: object, value: object) -> None:
+    """Check one tag that a user wants, whatever a program hands over; null is the empty value.
 
     Raises:
         InvalidInputError: Its key is empty or reserved, or it is too long.
     """
-    if not key or is_reserved(key):
+    if not isinstance(key, str) or not key or is_reserved(key):
         raise refusals.tag_key_malformed(key)
-    if len(key) > TAG_KEY_LENGTH_MAX or len(value) > TAG_VALUE_LENGTH_MAX:
+    text = "" if value is None else value
+    if not isinstance(text, str):
+        raise refusals.invalid_value(repr(value), "tag", "Expected a text")
+    if len(key) > TAG_KEY_LENGTH_MAX or len(text) > TAG_VALUE_LENGTH_MAX:
         raise refusals.tag_too_long(key, TAG_KEY_LENGTH_MAX, TAG_VALUE_LENGTH_MAX)
 
 
-def check_tag_count(tags: Mapping[str, str]) -> None:
+def check_tag_count(tags: Mapping[str, object]) -> None:
     """Check that a resource may have all these tags together.
 
     Raises:

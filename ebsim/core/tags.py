@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from ebsim import refusals
+from ebsim.core.access import own_snapshot, owns
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.filters import Filtering
-from ebsim.core.snapshots import get_snapshot, list_snapshots, put_snapshot
-from ebsim.core.tag_rules import check_tag, check_tag_count, is_reserved
-from ebsim.core.volume_records import get_managed, managed_volumes, put_managed
-from ebsim.format.catalog_values import Table
-from ebsim.format.records import decode_json, encode_json
+from ebsim.core.images import list_images, own_image, put_image
+from ebsim.core.snapshots import list_snapshots, put_snapshot
+from ebsim.core.tag_rules import check_tag, check_tag_count, is_reserved, tag_values
+from ebsim.core.volume_records import managed_volumes, own_volume, put_managed
 from ebsim.ids import parse_image_id, parse_snapshot_id, parse_volume_id
 from ebsim.requests import TagQuery
 from ebsim.results import ResourceType, Tag
@@ -39,7 +39,9 @@ FILTERS = Filtering[Tag](
 """What DescribeTags can filter by."""
 
 
-def create_tags(context: StoreContext, resource_ids: Sequence[str], tags: Tags) -> None:
+def create_tags(
+    context: StoreContext, resource_ids: Sequence[str], tags: Mapping[str, str | None]
+) -> None:
     """Put tags on each of these resources; a key that a resource has already gets the new value.
 
     Raises:
@@ -52,13 +54,14 @@ def create_tags(context: StoreContext, resource_ids: Sequence[str], tags: Tags) 
         raise refusals.missing_parameter("Tag")
     for key, value in tags.items():
         check_tag(key, value)
+    values = tag_values(tags)
 
     def merged(present: Tags) -> Tags:
-        result = {**present, **tags}
+        result = {**present, **values}
         check_tag_count(result)
         return result
 
-    _change(context, resource_ids, merged, {"operation": "create", "tags": dict(tags)})
+    _change(context, resource_ids, merged, {"operation": "create", "tags": values})
 
 
 def delete_tags(
@@ -95,8 +98,8 @@ def delete_tags(
     _change(context, resource_ids, remaining, {"operation": "delete", "tags": told})
 
 
-def list_tags(reader: CatalogReader, query: TagQuery) -> list[Tag]:
-    """Return tags of all resources: of snapshots, then volumes, then images, oldest first.
+def list_tags(context: StoreContext, reader: CatalogReader, query: TagQuery) -> list[Tag]:
+    """Return tags of the caller's resources: of snapshots, then volumes, then images, oldest first.
 
     Raises:
         InvalidInputError: An id is of no resource that has tags, or a filter is none.
@@ -105,12 +108,12 @@ def list_tags(reader: CatalogReader, query: TagQuery) -> list[Tag]:
     """
     passes = FILTERS.predicate(query.filters)
     for resource_id in query.resource_ids:
-        _kind_of(resource_id).get(reader, resource_id)
+        _kind_of(resource_id).get(context, reader, resource_id)
     wanted = set(query.resource_ids)
     return [
         tag
         for kind in _KINDS.values()
-        for resource_id, tags in kind.all(reader)
+        for resource_id, tags in kind.all(context, reader)
         if not wanted or resource_id in wanted
         for tag in _as_results(kind.type, resource_id, tags)
         if passes(tag)
@@ -143,11 +146,11 @@ def _change(
 
     def apply(commit: JournaledCommit) -> None:
         writer = commit.writer
-        present = {each: kind.get(writer, each) for each, kind in kinds.items()}
+        present = {each: kind.get(context, writer, each) for each, kind in kinds.items()}
         wanted = {each: change(tags) for each, tags in present.items()}
         changed = [each for each in kinds if wanted[each] != present[each]]
         for each in changed:
-            kinds[each].put(writer, each, wanted[each])
+            kinds[each].put(context, writer, each, wanted[each])
         if changed:
             commit.journal("tags", {**facts, "resource_ids": changed})
 
@@ -158,66 +161,53 @@ class _Snapshots:
     type = ResourceType.SNAPSHOT
 
     @staticmethod
-    def get(reader: CatalogReader, resource_id: str) -> Tags:
-        return get_snapshot(reader, parse_snapshot_id(resource_id)).tags
+    def get(context: StoreContext, reader: CatalogReader, resource_id: str) -> Tags:
+        return own_snapshot(context, reader, parse_snapshot_id(resource_id)).tags
 
     @staticmethod
-    def put(writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
-        record = get_snapshot(writer, parse_snapshot_id(resource_id))
+    def put(context: StoreContext, writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
+        record = own_snapshot(context, writer, parse_snapshot_id(resource_id))
         put_snapshot(writer, replace(record, tags=dict(tags)))
 
     @staticmethod
-    def all(reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
-        return ((record.snapshot_id, record.tags) for record in list_snapshots(reader))
+    def all(context: StoreContext, reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
+        own = (each for each in list_snapshots(reader) if owns(context.caller, each))
+        return ((record.snapshot_id, record.tags) for record in own)
 
 
 class _Volumes:
     type = ResourceType.VOLUME
 
     @staticmethod
-    def get(reader: CatalogReader, resource_id: str) -> Tags:
-        return get_managed(reader, parse_volume_id(resource_id)).tags
+    def get(context: StoreContext, reader: CatalogReader, resource_id: str) -> Tags:
+        return own_volume(context, reader, parse_volume_id(resource_id)).tags
 
     @staticmethod
-    def put(writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
-        record = get_managed(writer, parse_volume_id(resource_id))
+    def put(context: StoreContext, writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
+        record = own_volume(context, writer, parse_volume_id(resource_id))
         put_managed(writer, replace(record, tags=dict(tags)))
 
     @staticmethod
-    def all(reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
-        return ((record.volume_id, record.tags) for record in managed_volumes(reader))
+    def all(context: StoreContext, reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
+        volumes = managed_volumes(reader, context.caller)
+        return ((record.volume_id, record.tags) for record in volumes)
 
 
 class _Images:
-    """An image's record is JSON under its id; its member `tags` is all that matters here."""
-
     type = ResourceType.IMAGE
 
     @staticmethod
-    def get(reader: CatalogReader, resource_id: str) -> Tags:
-        return _tags_of_image(_get_image(reader, resource_id))
+    def get(context: StoreContext, reader: CatalogReader, resource_id: str) -> Tags:
+        return own_image(context, reader, parse_image_id(resource_id)).tags
 
     @staticmethod
-    def put(writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
-        record = {**_get_image(writer, resource_id), "tags": dict(tags)}
-        writer.put(Table.IMAGES, resource_id.encode(), encode_json(record))
+    def put(context: StoreContext, writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
+        record = own_image(context, writer, parse_image_id(resource_id))
+        put_image(writer, replace(record, tags=dict(tags)))
 
     @staticmethod
-    def all(reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
-        for key, value in reader.items(Table.IMAGES):
-            yield key.decode("ascii"), _tags_of_image(decode_json(value))
-
-
-def _get_image(reader: CatalogReader, resource_id: str) -> dict[str, Any]:
-    value = reader.get(Table.IMAGES, parse_image_id(resource_id).encode())
-    if value is None:
-        raise refusals.image_not_found(resource_id)
-    return decode_json(value)
-
-
-def _tags_of_image(record: dict[str, Any]) -> Tags:
-    tags: Tags = record.get("tags", {})
-    return tags
+    def all(context: StoreContext, reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
+        return ((record.image_id, record.tags) for record in list_images(reader, context.caller))
 
 
 _Kind = type[_Snapshots] | type[_Volumes] | type[_Images]

@@ -1,8 +1,9 @@
 """What the next snapshot of a managed volume is incremental on, and what changes that.
 
 It is the most recent live snapshot of the volume; with none, the snapshot the volume was made from,
-also when that was deleted while not all of it is loaded; with none, nothing: the snapshot is full
-(semantics section 2.1, docs/semantics.md).
+while that is live; with none, nothing: the snapshot is full (semantics sections 2.1 and 2.4,
+docs/semantics.md). A full one starts from the map that the volume is still loaded from, if there is
+one, so that nothing is stored twice; it is incremental on nobody all the same.
 
 When the parent goes, what only it held counts as written again, so that the next snapshot is whole.
 """
@@ -35,7 +36,7 @@ class VolumeParent:
     """What a snapshot of a managed volume starts from.
 
     Attributes:
-        snapshot_id: The parent; None for a full snapshot.
+        snapshot_id: The parent; None for a full snapshot, which may have a map to start from.
         node: Its node in the lineage, or the hold that keeps its map; 0 for none.
         root: The root page of its map.
         lineage: Its lineage; 0 for none.
@@ -56,12 +57,13 @@ def volume_parent(reader: CatalogReader, volume: VolumeRecord) -> VolumeParent:
     own = newest_of_volume(reader, volume.volume_id)
     if own is not None:
         return _as_parent(own, own.epoch)
+    if not volume.lineage:  # it begins a lineage of its own, whatever it was made from
+        return VolumeParent()
     origin = _origin(reader, volume)
     if origin is not None:
         return _as_parent(origin, ORIGIN_EPOCH)
     if volume.origin_hold:
         return VolumeParent(
-            snapshot_id=volume.origin_id,
             node=volume.origin_hold,
             root=volume.origin_root,
             lineage=volume.lineage,
@@ -69,6 +71,16 @@ def volume_parent(reader: CatalogReader, volume: VolumeRecord) -> VolumeParent:
             epoch=ORIGIN_EPOCH,
         )
     return VolumeParent()
+
+
+def begin_lineage(writer: CatalogWriter, volume: VolumeRecord) -> None:
+    """Count all of what a new volume is made from as written: its first snapshot is full.
+
+    For what is made from another account's snapshot (semantics section 11.2). Costs as much as that
+    snapshot's map has leaves.
+    """
+    assert not volume.lineage
+    _note_difference(writer, volume, ORIGIN_EPOCH, volume.origin_root, 0)
 
 
 def parent_deleted(writer: CatalogWriter, gone: SnapshotRecord) -> None:

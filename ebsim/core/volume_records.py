@@ -13,17 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 from ebsim import refusals
+from ebsim.caller import Caller
+from ebsim.clock import format_time
+from ebsim.core.access import owns, usable_snapshot
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
 from ebsim.core.filters import Filtering, flag, moment
 from ebsim.core.paging import VOLUME_PAGE_MAX, Pager, page_size
 from ebsim.core.quotas import load_quotas
-from ebsim.core.snapshots import get_completed
-from ebsim.core.tag_rules import check_tags
+from ebsim.core.tag_rules import check_tags, tag_values
 from ebsim.core.volume_types import validate_modification, validate_new
 from ebsim.format.catalog_values import Counter, Table
 from ebsim.format.records import (
-    REGION_DEFAULT,
     SnapshotRecord,
     VolumeRecord,
     decode_volume,
@@ -41,9 +42,6 @@ from ebsim.results import (
 )
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.units import GIB, size_gib
-
-ZONES = tuple(f"{REGION_DEFAULT}{letter}" for letter in "abcdef")
-"""The Availability Zones of the Region."""
 
 DAY_US = 24 * 3600 * 1_000_000
 MODIFYING_SHARE = 0.01
@@ -70,17 +68,19 @@ FILTERS = Filtering[VolumeRecord](
 """What DescribeVolumes can filter by."""
 
 
-def origin_of(reader: CatalogReader, request: VolumeRequest) -> SnapshotRecord | None:
+def origin_of(
+    context: StoreContext, reader: CatalogReader, request: VolumeRequest
+) -> SnapshotRecord | None:
     """Return the snapshot that a new volume is made from, or None.
 
     Raises:
         InvalidInputError: The id is malformed.
-        NotFoundError: There is no such snapshot.
+        NotFoundError: There is no such snapshot, or the caller may not use it.
         ConflictError: It is not completed.
     """
     if not request.snapshot_id:
         return None
-    return get_completed(reader, parse_snapshot_id(request.snapshot_id))
+    return usable_snapshot(context, reader, parse_snapshot_id(request.snapshot_id))
 
 
 def new_volume_record(
@@ -104,39 +104,48 @@ def new_volume_record(
         shape = validate_new(request)
     else:
         shape = validate_new(request, origin.snapshot_id, size_gib(origin.size_bytes))
-    if request.zone not in ZONES:
-        raise refusals.zone_not_found(request.zone)
+    caller = context.acting
+    zone = caller.zones[0] if request.zone is None else request.zone
+    if zone not in caller.zones:
+        raise refusals.zone_not_found(zone)
     check_tags(request.tags)
-    _check_quotas(writer, request, shape)
-    return VolumeRecord(
+    record = VolumeRecord(
         volume_id=new_volume_id(context.entropy),
         number=take(writer, Counter.VOLUME),
         managed=True,
         source="",
         size_bytes=shape.size_gib * GIB,
         created_us=context.clock.now_us(),
-        zone=request.zone,
+        owner=caller.account,
+        region=caller.region,
+        zone=zone,
         state=VolumeState.AVAILABLE,
         volume_type=shape.volume_type,
         iops=shape.iops,
         throughput=shape.throughput,
-        tags=dict(request.tags),
+        tags=tag_values(request.tags),
         origin_id=None if origin is None else origin.snapshot_id,
         initialization_rate=request.initialization_rate or 0,
     )
+    _check_quotas(writer, request, record)
+    return record
 
 
-def _check_quotas(reader: CatalogReader, request: VolumeRequest, shape: VolumeShape) -> None:
+def _check_quotas(reader: CatalogReader, request: VolumeRequest, volume: VolumeRecord) -> None:
     quotas = load_quotas(reader)
-    check_storage(reader, shape, shape.size_gib)
+    check_storage(reader, volume, volume.volume_type, size_gib(volume.size_bytes))
     if request.initialization_rate is not None:
-        rates = [each.initialization_rate for each in managed_volumes(reader) if each.origin_hold]
+        rates = [
+            each.initialization_rate for each in _volumes_beside(reader, volume) if each.origin_hold
+        ]
         if sum(rates) + request.initialization_rate > quotas.initialization_mib_s:
             raise refusals.initialization_rate_limit(quotas.initialization_mib_s)
 
 
-def check_storage(reader: CatalogReader, shape: VolumeShape, added_gib: int) -> None:
-    """Check the quota of a volume type before `added_gib` more of it are taken.
+def check_storage(
+    reader: CatalogReader, volume: VolumeRecord, volume_type: str, added_gib: int
+) -> None:
+    """Check the quota of a volume type before a volume's account takes `added_gib` more of it.
 
     Raises:
         LimitExceededError: VolumeLimitExceeded.
@@ -146,11 +155,16 @@ def check_storage(reader: CatalogReader, shape: VolumeShape, added_gib: int) -> 
         return
     taken = sum(
         size_gib(each.size_bytes)
-        for each in managed_volumes(reader)
-        if each.volume_type == shape.volume_type
+        for each in _volumes_beside(reader, volume)
+        if each.volume_type == volume_type
     )
     if taken + added_gib > limit:
-        raise refusals.volume_limit(shape.volume_type, limit)
+        raise refusals.volume_limit(volume_type, limit)
+
+
+def _volumes_beside(reader: CatalogReader, volume: VolumeRecord) -> list[VolumeRecord]:
+    """Return the managed volumes of a volume's account and Region: quotas are theirs."""
+    return managed_volumes(reader, Caller(volume.owner, volume.region))
 
 
 def get_managed(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
@@ -172,13 +186,39 @@ def put_managed(writer: CatalogWriter, record: VolumeRecord) -> None:
     writer.put(Table.VOLUMES, record.volume_id.encode(), encode_volume(record))
 
 
-def managed_volumes(reader: CatalogReader) -> list[VolumeRecord]:
-    """Return all managed volumes, oldest first."""
+def own_volume(context: StoreContext, reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
+    """Return a managed volume of the caller's.
+
+    Raises:
+        NotFoundError: There is none, or the caller may not see it.
+    """
+    record = get_managed(reader, volume_id)
+    if not owns(context.caller, record):
+        raise refusals.volume_not_found(volume_id)
+    return record
+
+
+def ensure_own_volumes(context: StoreContext, volume_ids: Sequence[VolumeId]) -> None:
+    """Refuse volumes that are not the caller's.
+
+    Raises:
+        NotFoundError: As `own_volume`.
+    """
+    with context.catalog.read() as reader:
+        for volume_id in volume_ids:
+            own_volume(context, reader, volume_id)
+
+
+def managed_volumes(reader: CatalogReader, caller: Caller | None = None) -> list[VolumeRecord]:
+    """Return the managed volumes of a caller, or all, oldest first."""
     records = [decode_volume(value) for _, value in reader.items(Table.VOLUMES)]
-    return sorted((each for each in records if each.managed), key=lambda record: record.number)
+    own = (each for each in records if each.managed and owns(caller, each))
+    return sorted(own, key=lambda record: record.number)
 
 
-def list_volumes(reader: CatalogReader, query: VolumeQuery | None = None) -> list[VolumeRecord]:
+def list_volumes(
+    reader: CatalogReader, query: VolumeQuery | None = None, caller: Caller | None = None
+) -> list[VolumeRecord]:
     """Return the volumes that a query asks for, of all pages, oldest first.
 
     Raises:
@@ -191,9 +231,12 @@ def list_volumes(reader: CatalogReader, query: VolumeQuery | None = None) -> lis
     if query.volume_ids:
         wanted = {parse_volume_id(text) for text in query.volume_ids}
         found = [get_managed(reader, volume_id) for volume_id in wanted]
+        for record in found:
+            if not owns(caller, record):
+                raise refusals.volume_not_found(record.volume_id)
         found.sort(key=lambda record: record.number)
     else:
-        found = managed_volumes(reader)
+        found = managed_volumes(reader, caller)
     return [record for record in found if passes(record)]
 
 
@@ -220,7 +263,7 @@ def describe_volumes(
         )
     size = page_size(query.max_results, VOLUME_PAGE_MAX)
     with context.catalog.read() as reader:
-        found = list_volumes(reader, query)
+        found = list_volumes(reader, query, context.caller)
     facts = [
         "volumes",
         sorted(query.volume_ids),
@@ -301,10 +344,15 @@ def modify_volume(
     original = shape_of(record)
     target = validate_modification(original, request)
     recent = [time_us for time_us in record.modifications if time_us > now_us - DAY_US]
-    if len(recent) >= quotas.modifications_per_day:
-        raise refusals.modification_rate(record.volume_id, quotas.modifications_per_day)
+    if target == original:
+        raise refusals.modification_without_change(record.volume_id)
+    limit = quotas.modifications_per_day
+    if len(recent) >= limit:
+        free_us = recent[-limit] + DAY_US if limit else now_us + DAY_US
+        raise refusals.modification_rate(record.volume_id, limit, format_time(free_us))
     same = target.volume_type == original.volume_type
-    check_storage(writer, target, target.size_gib - (original.size_gib if same else 0))
+    added_gib = target.size_gib - (original.size_gib if same else 0)
+    check_storage(writer, record, target.volume_type, added_gib)
     modified = replace(
         record,
         size_bytes=target.size_gib * GIB,
@@ -326,7 +374,7 @@ def modify_volume(
 
 
 def list_modifications(
-    reader: CatalogReader, volume_ids: Sequence[str], now_us: int
+    context: StoreContext, reader: CatalogReader, volume_ids: Sequence[str]
 ) -> list[VolumeModification]:
     """Return the last modification of each of these volumes, or of all; some have none.
 
@@ -334,7 +382,8 @@ def list_modifications(
         InvalidInputError: An id is malformed.
         NotFoundError: There is no such volume.
     """
-    records = list_volumes(reader, VolumeQuery(volume_ids=volume_ids))
+    records = list_volumes(reader, VolumeQuery(volume_ids=volume_ids), context.caller)
+    now_us = context.clock.now_us()
     found = (modification_of(record, now_us) for record in records)
     return [each for each in found if each is not None]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ebsim import refusals
+from ebsim.core.whole_numbers import ensure_whole
 from ebsim.requests import VolumeModificationRequest, VolumeRequest
 from ebsim.results import VolumeShape
 
@@ -40,6 +41,7 @@ class VolumeType:
         throughput_max: MiB a second.
         throughput_per_iops: The most MiB a second for each of the IOPS.
         has_single_limit: Whether one volume can have only one pending snapshot.
+        can_boot: Whether it can be a root volume.
     """
 
     size_min: int
@@ -53,6 +55,7 @@ class VolumeType:
     throughput_max: int = 0
     throughput_per_iops: float = 0
     has_single_limit: bool = False
+    can_boot: bool = True
 
 
 VOLUME_TYPES = {
@@ -87,8 +90,8 @@ VOLUME_TYPES = {
         iops_per_gib=1000,
         iops_default=3000,
     ),
-    "st1": VolumeType(size_min=125, size_max=16384, has_single_limit=True),
-    "sc1": VolumeType(size_min=125, size_max=16384, has_single_limit=True),
+    "st1": VolumeType(size_min=125, size_max=16384, has_single_limit=True, can_boot=False),
+    "sc1": VolumeType(size_min=125, size_max=16384, has_single_limit=True, can_boot=False),
     "standard": VolumeType(size_min=1, size_max=1024),
 }
 """The table of UG ebs-volume-types, with the gp3 limits that hold since 26 September 2025."""
@@ -119,6 +122,7 @@ def validate_new(
     Raises:
         InvalidInputError: EC2 would refuse it.
     """
+    ensure_figures(request)
     if request.size_gib is None and snapshot_gib is None:
         raise refusals.missing_parameter("size/snapshot")
     if request.encrypted:
@@ -143,6 +147,7 @@ def validate_modification(present: VolumeShape, request: VolumeModificationReque
     Raises:
         InvalidInputError: EC2 would refuse it; a volume cannot shrink.
     """
+    ensure_figures(request)
     wanted = (request.size_gib, request.volume_type, request.iops, request.throughput)
     if all(value is None for value in wanted):
         raise refusals.missing_parameter("size, volumeType, iops or throughput")
@@ -159,6 +164,19 @@ def validate_modification(present: VolumeShape, request: VolumeModificationReque
     if throughput is None and kind.throughput_max:
         throughput = present.throughput if stays else kind.throughput_min
     return _shape(name, size, iops, throughput)
+
+
+def ensure_figures(request: VolumeRequest | VolumeModificationRequest) -> None:
+    """Check that what a request has of figures are whole numbers.
+
+    Raises:
+        InvalidInputError: One is not.
+    """
+    ensure_whole(request.size_gib, "size")
+    ensure_whole(request.iops, "iops")
+    ensure_whole(request.throughput, "throughput")
+    if isinstance(request, VolumeRequest):
+        ensure_whole(request.initialization_rate, "volumeInitializationRate")
 
 
 def _check_rate(request: VolumeRequest, snapshot_gib: int | None) -> None:

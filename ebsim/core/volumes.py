@@ -4,7 +4,9 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from ebsim import refusals
+from ebsim.caller import Caller
 from ebsim.config import SnapshotOptions
+from ebsim.core.access import own_snapshot, owns
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
 from ebsim.core.snapshots import get_completed, newest_of_volume
@@ -48,9 +50,9 @@ def get_volume(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
     return decode_volume(value)
 
 
-def find_volume(reader: CatalogReader, identity: str) -> VolumeRecord | None:
-    """Return the volume that a source is remembered as, or None."""
-    value = reader.get(Table.SOURCES, source_key(identity))
+def find_volume(context: StoreContext, reader: CatalogReader, identity: str) -> VolumeRecord | None:
+    """Return the volume that the caller's snapshots of a source belong to, or None."""
+    value = reader.get(Table.SOURCES, source_key(context.acting, identity))
     return None if value is None else get_volume(reader, decode_json(value)["volume_id"])
 
 
@@ -58,7 +60,8 @@ def put_volume(writer: CatalogWriter, volume: VolumeRecord) -> None:
     """Keep a volume, and that its source is remembered as it."""
     writer.put(Table.VOLUMES, volume.volume_id.encode(), encode_volume(volume))
     facts = {"identity": volume.source, "volume_id": volume.volume_id}
-    writer.put(Table.SOURCES, source_key(volume.source), encode_json(facts))
+    owner = Caller(volume.owner, volume.region)
+    writer.put(Table.SOURCES, source_key(owner, volume.source), encode_json(facts))
 
 
 def continue_volume(
@@ -87,9 +90,11 @@ def continue_volume(
         raise InvalidInputError(
             f"{identity} has {format_size(size_bytes)}; a volume has at most 64 TiB."
         )
-    known = find_volume(writer, identity)
+    known = find_volume(context, writer, identity)
     if options.volume_id is not None:
         known = get_volume(writer, options.volume_id)
+        if not owns(context.caller, known):
+            raise refusals.volume_not_found(options.volume_id)
     if options.parent is not None and known is not None and not options.new_volume:
         raise InvalidInputError(
             f"{identity} is known as volume {known.volume_id}: a parent can be given only to the "
@@ -105,9 +110,11 @@ def continue_volume(
             ErrorCode.SOURCE_SHRUNK,
         )
     volume = replace(known, source=identity)
-    before = find_volume(writer, known.source)
+    before = find_volume(context, writer, known.source)
     if before is not None and before.volume_id == known.volume_id:
-        writer.delete(Table.SOURCES, source_key(known.source))  # it may have moved from there
+        writer.delete(
+            Table.SOURCES, source_key(context.acting, known.source)
+        )  # it may have moved from there
     put_volume(writer, volume)
     return Continuation(volume, newest_of_volume(writer, known.volume_id))
 
@@ -119,7 +126,10 @@ def _start_volume(
     size_bytes: int,
     options: SnapshotOptions,
 ) -> Continuation:
-    parent = get_completed(writer, options.parent) if options.parent is not None else None
+    parent = None
+    if options.parent is not None:
+        own_snapshot(context, writer, options.parent)
+        parent = get_completed(writer, options.parent)
     if parent is not None and size_bytes < parent.size_bytes:
         raise InvalidInputError(
             f"{identity} has {size_bytes} bytes, fewer than snapshot {parent.snapshot_id} with "
@@ -132,11 +142,14 @@ def _start_volume(
         source=identity,
         size_bytes=0,
         created_us=context.clock.now_us(),
+        owner=context.acting.account,
+        region=context.acting.region,
     )
     put_volume(writer, volume)
     return Continuation(volume, parent)
 
 
-def source_key(identity: str) -> bytes:
-    """Return a key of fixed length: paths may be longer than LMDB's keys."""
-    return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).digest()
+def source_key(owner: Caller, identity: str) -> bytes:
+    """Return a key of fixed length for a source of an account in a Region."""
+    name = f"{owner.account}/{owner.region}/{identity}"
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()

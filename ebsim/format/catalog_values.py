@@ -90,6 +90,7 @@ class Table(Enum):
     IMAGE_SNAPSHOTS = b"image_snapshots"
     EVENTS = b"events"
     POLICIES = b"policies"
+    ACCOUNTS = b"accounts"
 
 
 class Counter(Enum):

@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT
 from ebsim.errors import CorruptionError, ErrorCode
-from ebsim.format.records import OWNER_DEFAULT, REGION_DEFAULT, decode_json, encode_json
+from ebsim.format.records import decode_json, encode_json
 from ebsim.ids import ImageId, PolicyId, SnapshotId
 from ebsim.results import Event, Image, ImageDevice, ImageState
 

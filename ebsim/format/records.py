@@ -9,14 +9,11 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.ids import SnapshotId, VolumeId
-from ebsim.requests import ZONE_DEFAULT
 from ebsim.results import ChargeCause, ChargeEvent, Snapshot, SnapshotState
 from ebsim.units import BLOCK_SIZE
-
-OWNER_DEFAULT = "123456789012"
-REGION_DEFAULT = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +56,7 @@ class VolumeRecord:
     created_us: int
     owner: str = OWNER_DEFAULT
     region: str = REGION_DEFAULT
-    zone: str = ZONE_DEFAULT
+    zone: str = f"{REGION_DEFAULT}a"
     state: str = "available"
     volume_type: str = "gp2"
     iops: int = 0
@@ -114,6 +111,10 @@ class SnapshotRecord:
         boot: The boot of the machine that a pending one's point in time depends on; empty once all
             of it is durable, and for a scanned source.
         tracked: Whether the catalog knows for certain what was written before that point.
+        compression: How its new blocks are to be stored, while it is pending: `zstd:LEVEL` or
+            `none`; empty for the default, and once it ended.
+        shared_with: The accounts that may make volumes and copies of it.
+        public: Whether every account may, unless its owner blocks that.
     """
 
     snapshot_id: SnapshotId
@@ -147,6 +148,9 @@ class SnapshotRecord:
     deletion_wanted: bool = False
     boot: str = ""
     tracked: bool = False
+    compression: str = ""
+    shared_with: list[str] = field(default_factory=list)
+    public: bool = False
 
     def to_result(self) -> Snapshot:
         """Return the snapshot as a user sees it."""
@@ -158,7 +162,7 @@ class SnapshotRecord:
             snapshot_id=self.snapshot_id,
             volume_id=self.volume_id,
             state=state,
-            state_message=self.state_message,
+            state_message=self._message(state),
             progress_percent=percent,
             start_time_us=self.start_us,
             completion_time_us=self.completion_us,
@@ -170,7 +174,13 @@ class SnapshotRecord:
             charged_size_bytes=self.charged_blocks * BLOCK_SIZE,
             parent_id=self.parent_id,
             source=self.source,
+            owner=self.owner,
         )
+
+    def _message(self, state: SnapshotState) -> str:
+        if state is SnapshotState.PENDING and self.deletion_wanted and not self.state_message:
+            return "it was deleted while pending, and goes as soon as it is completed"
+        return self.state_message
 
     def charged(self, blocks: int) -> "SnapshotRecord":
         """Return the record with its charge changed by `blocks`."""

@@ -221,11 +221,20 @@ def decode_record(data: bytes, segment_id: bytes, offset: int) -> tuple[RecordHe
         )
     if header.extent != len(data):
         raise CorruptionError("the record's length differs", ErrorCode.CORRUPT_SEGMENT)
-    expected = view[RECORD_HEADER.size : RECORD_HEADER_SIZE]
-    found = stored_checksum((view[: RECORD_HEADER.size], view[RECORD_HEADER_SIZE:]))
+    expected, found = record_checksums(view)
     if found != expected:
         raise CorruptionError(
-            f"checksum {found.hex()} where {bytes(expected).hex()} was written",
+            f"checksum {found.hex()} where {expected.hex()} was written",
             ErrorCode.CORRUPT_SEGMENT,
         )
     return header, view[RECORD_HEADER_SIZE : RECORD_HEADER_SIZE + header.payload_size]
+
+
+def record_checksums(record: memoryview) -> tuple[bytes, bytes]:
+    """Return the stored checksum that a record says it has, and the one it has.
+
+    Args:
+        record: Its whole extent.
+    """
+    said = bytes(record[RECORD_HEADER.size : RECORD_HEADER_SIZE])
+    return said, stored_checksum((record[: RECORD_HEADER.size], record[RECORD_HEADER_SIZE:]))

@@ -14,7 +14,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from ebsim import failpoints
 from ebsim.errors import ErrorCode, LimitExceededError, StoreError
+from ebsim.format.catalog_state import STATE_NAME
 from ebsim.storage.files import Files
 
 CATALOG = "catalog"
@@ -55,12 +57,18 @@ def swap_catalog(folder: Path, files: Files) -> str:
     aside = ""
     try:
         files.sync_directory(folder / BEING_MADE)
+        failpoints.reach("swap.synced")
         files.rename(folder / BEING_MADE, folder / READY)
+        failpoints.reach("swap.ready")
+        with suppress(FileNotFoundError):
+            files.remove(folder / STATE_NAME)  # what it says is of the old one
         files.sync_directory(folder)
+        failpoints.reach("swap.ready-synced")
         names = files.list(folder)
         if CATALOG in names:
             aside = _next_aside(names)
             files.rename(folder / CATALOG, folder / aside)
+            failpoints.reach("swap.aside")
         finish_swap(folder, files)
     except OSError as error:
         raise _failure(error, folder / CATALOG) from error
@@ -77,6 +85,7 @@ def finish_swap(folder: Path, files: Files) -> bool:
     if READY not in names or CATALOG in names:
         return False
     files.rename(folder / READY, folder / CATALOG)
+    failpoints.reach("swap.placed")
     files.sync_directory(folder)
     return True
 

@@ -13,7 +13,7 @@ import lmdb
 from ebsim.errors import StoreError
 from ebsim.format.catalog_values import Table
 from ebsim.format.checksum import CHECKSUM_SIZE
-from ebsim.storage.lmdb_catalog import MAX_READERS, seal_value
+from ebsim.storage.lmdb_catalog import MAX_READERS, begin_reading, seal_value
 
 RawEntry = tuple[bytes, bytes, bool]
 """A key, its value without the checksum, and whether the checksum is right."""
@@ -75,7 +75,7 @@ def open_catalog_view(path: Path) -> Iterator[CatalogView]:
             lib_version=1,
         )
         try:
-            with env.begin() as txn:
+            with begin_reading(env) as txn:
                 yield CatalogView(env, txn)
         finally:
             env.close()

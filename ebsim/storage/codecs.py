@@ -54,6 +54,20 @@ class BlockDecoder:
             raise CorruptionError(f"a block of {len(block)} bytes where {BLOCK_SIZE} were written")
         return block
 
+    def decode_first_frame(self, data: memoryview) -> memoryview:
+        """Return the block of the frame that `data` begins with, whatever follows it.
+
+        For salvage alone: nothing says that these are the bytes that were stored.
+
+        Raises:
+            CorruptionError: There is none.
+        """
+        try:
+            size = _frame_size(data)
+        except (zstandard.ZstdError, IndexError) as error:
+            raise CorruptionError(f"no compressed frame: {error}") from None
+        return self._decompress(data[:size])
+
     def _decompress(self, payload: memoryview) -> memoryview:
         """Decompress one frame into the buffer, which saves allocating (a third of the time)."""
         try:

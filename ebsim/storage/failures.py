@@ -20,6 +20,13 @@ def read_failure(error: OSError, path: Path) -> StoreError:
 
 def write_failure(error: OSError, path: Path) -> LimitExceededError | StoreError:
     """Return the error for a file that cannot be written."""
+    if error.errno == errno.EFBIG:
+        return LimitExceededError(
+            f"no space for {path}: no file can be as large as that here, for a limit of this "
+            "process (ulimit -f) or of the file system (ext4 ends at 16 TiB; XFS, btrfs and ZFS "
+            "do not)",
+            ErrorCode.NO_SPACE,
+        )
     if is_no_space(error):
         return LimitExceededError(
             f"no space left for {path}: delete snapshots, or free space otherwise, and try again",

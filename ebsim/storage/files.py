@@ -9,9 +9,11 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from ebsim import failpoints
 from ebsim.storage import native
 
 Buffer = bytes | bytearray | memoryview
@@ -25,6 +27,14 @@ NO_SEEK_DATA = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 DIRECTORY_MODE = 0o700
 
 
+def why_unsafe(facts: os.stat_result) -> str:
+    """Return why what is in a file or folder may not be its user's; empty if it is."""
+    if facts.st_uid != os.geteuid():
+        return f"belongs to another user (number {facts.st_uid})"
+    mode = stat.S_IMODE(facts.st_mode)
+    return f"may be written to by other users (mode {mode:04o})" if mode & 0o022 else ""
+
+
 def sync_fd(fd: int) -> None:
     """Make a file's data, and what is needed to read it back, durable.
 
@@ -32,7 +42,24 @@ def sync_fd(fd: int) -> None:
         OSError: The device failed. The kernel may report it only once and drop the pages, so the
             caller must not try again but write the data elsewhere (`docs/durability.md`).
     """
+    failpoints.reach("file.before-sync")
     os.fdatasync(fd)
+    failpoints.reach("file.synced")
+
+
+def forget_cached(path: Path) -> None:
+    """Have the kernel forget what it remembers of a file, but for what is not written yet.
+
+    After a failed sync it remembers blocks that the disk does not have. What is then written to the
+    same places of an ext4 would be lost too, although its sync succeeds, until the kernel has
+    forgotten them. A file that is not there, or not the operating system's, is left alone.
+    """
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(fd)
 
 
 def sync_directory(path: Path) -> None:
@@ -43,7 +70,9 @@ def sync_directory(path: Path) -> None:
     """
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        failpoints.reach("folder.before-sync")
         os.fsync(fd)
+        failpoints.reach("folder.synced")
     finally:
         os.close(fd)
 
@@ -228,7 +257,16 @@ class PosixFile:
 
 
 class PosixFiles:
-    """The operating system's files."""
+    """The operating system's files.
+
+    Args:
+        trust_others: Also open files that are another user's, or that others may write to.
+    """
+
+    trust_others = False
+
+    def __init__(self, *, trust_others: bool = False) -> None:
+        self.trust_others = trust_others
 
     def create(self, path: Path) -> File:
         """Create a file that must not exist, for reading and writing, readable by its owner."""
@@ -236,12 +274,16 @@ class PosixFiles:
         return PosixFile(os.open(path, flags, FILE_MODE))
 
     def open(self, path: Path, *, writable: bool = False) -> File:
-        """Open an existing regular file; a symbolic link is refused."""
+        """Open an existing regular file; a symbolic link, or one of others, is refused."""
         access = os.O_RDWR if writable else os.O_RDONLY
         fd = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
             os.close(fd)
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        if not self.trust_others and (problem := why_unsafe(facts)):
+            os.close(fd)
+            raise OSError(errno.EPERM, f"it {problem}", str(path))
         return PosixFile(fd)
 
     def list(self, path: Path) -> list[str]:

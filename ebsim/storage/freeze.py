@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ebsim.errors import ErrorCode, InvalidInputError, SourceError
 from ebsim.storage import freeze_guard, mounts, native
+from ebsim.storage.own_files import ensure_not_in_store
 from ebsim.storage.sources import DeviceSource, FileSource, open_source
 
 if TYPE_CHECKING:
@@ -163,11 +164,13 @@ def open_point_in_time(
         store_path: The store, or the place where it will be.
 
     Raises:
+        InvalidInputError: SourceUnsupported: it is a part of the store.
         EbsimError: What `open_source` and `held_frozen` raise.
     """
     # What is wrong with the path is better said before anybody has to wait for a freeze.
     checked = open_source(path)
     checked.close()
+    ensure_not_in_store(path, store_path, ErrorCode.SOURCE_UNSUPPORTED)
     with ExitStack() as frozen, ExitStack() as opened:
         may_clone = isinstance(checked, FileSource)
         if freeze is not None:

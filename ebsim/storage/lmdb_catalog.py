@@ -8,27 +8,50 @@ The engine is LMDB 1.0, which answers a truncated file with an error where 0.9 d
 """
 
 import errno
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import lmdb
 
-from ebsim.errors import CorruptionError, ErrorCode, LimitExceededError, StoreError
+from ebsim import failpoints
+from ebsim.errors import (
+    CorruptionError,
+    EbsimError,
+    ErrorCode,
+    LimitExceededError,
+    OutcomeUnknownError,
+    StoreError,
+)
 from ebsim.format.catalog_values import Table
 from ebsim.format.checksum import CHECKSUM_SIZE, stored_checksum
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.storage.failures import is_no_space, write_failure
+
+if TYPE_CHECKING:
+    from ebsim.storage.catalog_watch import CatalogWatch
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 _Handles = dict[Table, "lmdb._Database"]
 
 MAP_SIZE = 1 << 40
 """1 TiB of address space, not of memory or disk: room for 4 * 10^9 blocks. It grows if need be."""
 
 MAX_READERS = 1022
+_STILL_ATTEMPTS = 100
+"""How often a reader tries to begin while nobody commits; each attempt takes microseconds."""
+
+LOCK_FILE_SIZE = 65536
+"""How long LMDB makes its table for so many readers."""
+
+_SHORT_OF_SPACE = ("MDB_SHORT_WRITE", os.strerror(errno.ENOSPC))
+"""What LMDB says when a new catalog cannot be begun on a full disk."""
+
 FREE_BYTES_MIN = 1 << 20
 """Below this LMDB's generic "Input/output error" on a short write is reported as no space."""
 
@@ -93,13 +116,16 @@ class _Writer(_Reader):
     ) -> None:
         super().__init__(txn, handles)
         self._undo: list[Callable[[], None]] = []
+        self.tables: set[Table] = set()
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set a value."""
+        self.tables.add(table)
         self._txn.put(key, value + seal_value(table, key, value), db=self._handles[table])
 
     def delete(self, table: Table, key: bytes) -> bool:
         """Remove an entry; return whether it was there."""
+        self.tables.add(table)
         return bool(self._txn.delete(key, db=self._handles[table]))
 
     def on_abort(self, action: Callable[[], None]) -> None:
@@ -115,8 +141,16 @@ class _Writer(_Reader):
 class LmdbCatalog:
     """The catalog of a store, in the folder `STORE/catalog`."""
 
-    def __init__(self, path: Path, *, map_size: int = MAP_SIZE) -> None:
+    def __init__(
+        self, path: Path, *, map_size: int = MAP_SIZE, watch: "CatalogWatch | None" = None
+    ) -> None:
         """Open the catalog, making it if the folder is empty.
+
+        Args:
+            path: The folder.
+            map_size: The address space, in bytes.
+            watch: Told when it is written to, and how it is left; None for a catalog that is not
+                yet a store's.
 
         Raises:
             StoreError: LMDB cannot open it (it is open already in this process, or damaged).
@@ -125,7 +159,12 @@ class LmdbCatalog:
         self._path = path
         self._pid = os.getpid()
         self._growing = threading.Lock()
-        self._read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        self._watch = watch
+        self._failed = False
+        self._closed = False
+        self._read_only = self.lies_read_only(path)
+        if not self._read_only:
+            _allocate_lock_file(path / "lock.mdb")
         try:
             self._env = lmdb.open(
                 str(path),
@@ -142,27 +181,47 @@ class LmdbCatalog:
                 readahead=False,
                 lib_version=1,
             )
-            if not self._read_only:
-                self._env.reader_check()
-            _ensure_known_tables(self._env, path)
-            create = not self._read_only
-            self._handles = {
-                table: self._env.open_db(table.value, create=create) for table in Table
-            }
+            self._handles = self._open_tables(self._env)
         except lmdb.Error as error:
+            if any(sign in str(error) for sign in _SHORT_OF_SPACE):
+                raise self._failure(error, ErrorCode.STORE_FAILED) from error
             raise StoreError(
                 f"the catalog {path} cannot be opened: {error}", ErrorCode.STORE_FAILED
             ) from error
         self._file = self._file_in_place()
+
+    def _open_tables(self, env: lmdb.Environment) -> "dict[Table, lmdb._Database]":
+        """Open the tables, making those that are missing; close the environment if that fails."""
+        try:
+            if not self._read_only:
+                env.reader_check()
+            _ensure_known_tables(env, self._path)
+            create = not self._read_only
+            return {table: env.open_db(table.value, create=create) for table in Table}
+        except BaseException:
+            env.close()
+            raise
 
     @property
     def read_only(self) -> bool:
         """Whether it lies on a read-only file system, so that `update` is refused."""
         return self._read_only
 
+    @staticmethod
+    def lies_read_only(path: Path) -> bool:
+        """Return whether a folder lies on a read-only file system."""
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
     def close(self) -> None:
-        """Close the catalog."""
+        """Close the catalog; a second call does nothing."""
+        closed, self._closed = self._closed, True
+        if self._watch is not None and not closed and os.getpid() == self._pid:
+            self._watch.end_writing(self.last_commit, good=not self._failed)
         self._env.close()
+
+    def last_commit(self) -> int:
+        """Return the number of the last commit."""
+        return int(self._env.info()["last_txnid"])
 
     def size_bytes(self) -> int:
         """Return the bytes the catalog occupies on disk."""
@@ -184,21 +243,29 @@ class LmdbCatalog:
 
     def update(self, change: Callable[[CatalogWriter], T]) -> T:
         """Run `change` in the writing transaction and commit it durably."""
+        self._ensure_open()
         if self._read_only:
             raise StoreError(f"{self._path} is read-only: nothing can be changed in this store")
-        if self._file_in_place() != self._file:
-            raise StoreError(f"the catalog {self._path} was rebuilt: open the store again")
-        while True:
-            try:
-                return self._update_once(change)
-            except lmdb.MapFullError:
-                self._grow()
+        self._ensure_in_place()
+        if self._watch is not None and not self._closed:
+            self._watch.begin_writing()
+        with self._committing():
+            self._ensure_in_place()  # another's commit may have failed meanwhile
+            while True:
+                try:
+                    return self._update_once(change)
+                except lmdb.MapFullError:
+                    self._grow()
+
+    def _committing(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._watch is None else self._watch.committing()
 
     def _update_once(self, change: Callable[[CatalogWriter], T]) -> T:
         txn = self._begin(write=True)
         writer = _Writer(txn, self._handles)
         try:
             result = change(writer)
+            failpoints.reach("catalog.before-commit")
         except lmdb.MapFullError:
             txn.abort()
             writer.undo()
@@ -211,14 +278,65 @@ class LmdbCatalog:
             txn.abort()
             writer.undo()
             raise
+        number = txn.id()
         try:
-            txn.commit()
+            self._commit(txn)
         except lmdb.MapFullError:
             writer.undo()
             raise
         except lmdb.Error as error:
-            raise self._failure(error, ErrorCode.OUTCOME_UNKNOWN) from error
+            raise self._outcome(error, number, writer) from error
+        failpoints.reach("catalog.committed")
         return result
+
+    @staticmethod
+    def _commit(txn: "lmdb.Transaction[bytes]") -> None:
+        """Commit; a test puts another in its place."""
+        txn.commit()
+
+    def _outcome(
+        self, error: lmdb.Error, number: int, writer: _Writer
+    ) -> StoreError | LimitExceededError:
+        """Look how a commit that failed ended, in a new process, and return what to raise.
+
+        A transaction that failed before its meta page was written did not happen. If writing that
+        page failed, LMDB refuses everything until it is opened again (`mdb_env_write_meta`), and
+        the page may be in the kernel's memory, or on the disk, or not.
+        """
+        from ebsim.storage.catalog_proof import look_for_commit
+        from ebsim.storage.catalog_renewal import renew_catalog
+
+        self._failed = True
+        failure = self._failure(error, ErrorCode.STORE_FAILED)
+        in_doubt = self._refuses_everything()
+        if isinstance(failure, LimitExceededError) and not in_doubt:
+            self._failed = False
+            writer.undo()
+            return failure
+        renew_catalog(self._path)
+        happened = look_for_commit(self._path, number)
+        if happened is None and not in_doubt:
+            happened = False
+        if happened is False:
+            _undo_if_possible(writer)
+        what = {True: "it did happen", False: "it did not happen", None: "it is still not known"}
+        return OutcomeUnknownError(
+            f"a commit failed ({error}) and its outcome was unknown, so the catalog {self._path} "
+            f"was opened again to look: {what[happened]}",
+            happened=happened,
+            tables=frozenset(table.name for table in writer.tables),
+        )
+
+    def _refuses_everything(self) -> bool:
+        try:
+            self._env.begin().abort()
+        except lmdb.Error:  # PanicError
+            return True
+        return False
+
+    def _ensure_in_place(self) -> None:
+        if self._file_in_place() != self._file:
+            raise StoreError(f"the catalog {self._path} was made anew: open the store again")
 
     def _file_in_place(self) -> tuple[int, int] | None:
         """Return which file is the catalog's by name; None where there is none."""
@@ -228,7 +346,14 @@ class LmdbCatalog:
             return None
         return facts.st_dev, facts.st_ino
 
+    def _ensure_open(self) -> None:
+        if self._closed:
+            raise StoreError(
+                f"the store {self._path.parent} is closed: open it again", ErrorCode.STORE_CLOSED
+            )
+
     def _begin(self, *, write: bool) -> "lmdb.Transaction[bytes]":
+        self._ensure_open()
         if os.getpid() != self._pid:
             raise StoreError(
                 "this process was forked while the store was open: open the store again in it",
@@ -244,17 +369,7 @@ class LmdbCatalog:
             raise self._failure(error, ErrorCode.STORE_FAILED) from error
 
     def _begin_whole(self, *, write: bool) -> "lmdb.Transaction[bytes]":
-        """Begin a transaction, again if it may have begun in the middle of a commit.
-
-        LMDB 1.0 copies the meta page of the last commit without looking twice. A reader that is put
-        to sleep there for two commits gets a page that is being overwritten, and fails with
-        MDB_BAD_TXN (seen 17 times in 11 million beginnings beside two writers; never with this).
-        """
-        txn = self._env.begin(write=write)
-        while not write and self._env.info()["last_txnid"] - txn.id() > 1:
-            txn.abort()
-            txn = self._env.begin(write=write)
-        return txn
+        return self._env.begin(write=True) if write else begin_reading(self._env)
 
     def _grow(self) -> None:
         with self._growing:
@@ -271,6 +386,61 @@ class LmdbCatalog:
         return StoreError(f"the catalog {self._path} failed: {error}; open the store again", code)
 
 
+def _allocate_lock_file(path: Path) -> None:
+    """Give LMDB's table of readers its space.
+
+    LMDB maps it and writes to the map: where a page of it has no space and none is free, the kernel
+    ends the process (SIGBUS; seen on ext4). A table that is there is not made longer: others may
+    have mapped it as it is.
+
+    Raises:
+        LimitExceededError: There is no table yet, and no space for one.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return  # LMDB says what is wrong
+    try:
+        size = os.fstat(fd).st_size
+        try:
+            os.posix_fallocate(fd, 0, size or LOCK_FILE_SIZE)
+        except OSError as error:
+            os.ftruncate(fd, size)
+            if not size and is_no_space(error):
+                raise write_failure(error, path) from error
+    finally:
+        os.close(fd)
+
+
+def _undo_if_possible(writer: _Writer) -> None:
+    """Take back what a transaction did beside the catalog; else whoever opens the store does."""
+    try:
+        writer.undo()
+    except EbsimError as error:
+        _log.warning("could not take back what a failed commit had written: %s", error)
+
+
+def begin_reading(env: lmdb.Environment) -> "lmdb.Transaction[bytes]":
+    """Begin a reading transaction, again if it may have begun in the middle of a commit.
+
+    LMDB 1.0 copies the meta page of the last commit, N, without looking twice. A reader that is put
+    to sleep there until commit N + 2 overwrites that page may get a mixture of both, and fails with
+    MDB_BAD_TXN or MDB_CORRUPTED (seen 17 times in 11 million beginnings beside two writers). If N
+    is still the last commit afterwards, nobody had begun to write N + 2. That nearly always holds;
+    where commits are too quick for it, two more having been made is what tells.
+    """
+    for _ in range(_STILL_ATTEMPTS):
+        txn = env.begin()
+        if env.info()["last_txnid"] == txn.id():
+            return txn
+        txn.abort()
+    txn = env.begin()
+    while env.info()["last_txnid"] - txn.id() > 1:
+        txn.abort()
+        txn = env.begin()
+    return txn
+
+
 def _ensure_known_tables(env: lmdb.Environment, path: Path) -> None:
     """Look that every table is one of ours, before those that are missing are made.
 
@@ -280,10 +450,9 @@ def _ensure_known_tables(env: lmdb.Environment, path: Path) -> None:
         CorruptionError: There is a table that nobody made.
     """
     known = {table.value + b"\0" for table in Table}  # LMDB 1.0 keeps the end of a C string
-    with env.begin() as txn, txn.cursor() as cursor:
+    with begin_reading(env) as txn, txn.cursor() as cursor:
         names = set(cursor.iternext(keys=True, values=False))
     if names - known:
-        env.close()
         raise CorruptionError(
             f"the catalog {path} has a table {min(names - known)!r} that is not ebsim's",
             ErrorCode.CORRUPT_CATALOG,

@@ -6,8 +6,11 @@ process exclude each other as two processes do. There is nothing to clean up aft
 
 Regions:
     RECLAIM    Exclusive while freed bytes are given back, and while a store is made.
-    COMPACT    Exclusive while segments are compacted.
+    COMPACT    Exclusive while segments are compacted or repaired.
     LIFECYCLE  Exclusive while lifecycle policies are run.
+    CATALOG_WRITERS  Shared by those who write to the catalog; exclusive while it is proved.
+    CATALOG_PROOF    Exclusive while the catalog is proved: who else wants to waits.
+    CATALOG_COMMIT   Exclusive while one commits, and looks how a failed commit ended.
     SESSION    One for each writing session: free means that its process is dead.
     VOLUME     Many, by hash of a source's identity or a volume's id: exclusive while a snapshot of
                it is made.
@@ -34,6 +37,9 @@ class Region(IntEnum):
     RECLAIM = 0
     LIFECYCLE = 1
     COMPACT = 2
+    CATALOG_WRITERS = 3
+    CATALOG_PROOF = 4
+    CATALOG_COMMIT = 5
     SESSION = 1 << 40
     VOLUME = 1 << 41
 
@@ -54,6 +60,22 @@ class Lock:
         self._length = length
         self._region = region
         self._pid = os.getpid()
+
+    def extend(self, region: int, length: int = 1) -> bool:
+        """Hold another region too, or all with length 0; return False if another holds any of it.
+
+        Raises:
+            StoreError: It cannot be locked.
+        """
+        wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, region, length, 0)
+        try:
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, wanted)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            raise StoreError(f"cannot lock: {error.strerror}") from error
+        self._region, self._length = 0, 0  # releasing lets go of all that this descriptor has
+        return True
 
     def release(self) -> None:
         """Release the lock; a second call does nothing.

@@ -46,8 +46,17 @@ def segment_path(folder: Path, segment_id: bytes) -> Path:
     return folder / "segments" / f"{segment_id.hex()}.seg"
 
 
-def scan_segment(files: Files, path: Path, segment_id: bytes) -> Iterator[ScannedRecord]:
+def scan_segment(
+    files: Files, path: Path, segment_id: bytes, *, start: int = ALIGNMENT, end: int | None = None
+) -> Iterator[ScannedRecord]:
     """Yield the records of a segment, and pages that are neither a record nor a hole.
+
+    Args:
+        files: The store's files.
+        path: The segment's file.
+        segment_id: Its id.
+        start: From where on, a multiple of 4096.
+        end: Where no record may begin any more; None: the end of the file.
 
     Raises:
         StoreError: The file cannot be read.
@@ -55,7 +64,8 @@ def scan_segment(files: Files, path: Path, segment_id: bytes) -> Iterator[Scanne
     try:
         file = files.open(path)
         try:
-            size, offset = file.size(), ALIGNMENT
+            size, offset = file.size(), start
+            size = size if end is None else min(size, end)
             while offset < size:
                 offset = _next_data(file, offset, size)
                 if offset >= size:
@@ -63,6 +73,22 @@ def scan_segment(files: Files, path: Path, segment_id: bytes) -> Iterator[Scanne
                 record = _record_at(file, segment_id, offset)
                 yield record
                 offset += record.extent
+        finally:
+            file.close()
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+
+
+def has_room_for_records(files: Files, path: Path) -> bool:
+    """Return whether a segment is longer than its header.
+
+    Raises:
+        StoreError: The file cannot be read.
+    """
+    try:
+        file = files.open(path)
+        try:
+            return file.size() > ALIGNMENT
         finally:
             file.close()
     except OSError as error:

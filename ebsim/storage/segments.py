@@ -5,6 +5,7 @@ records, read a record by place, list and drop segments, give back ranges. A bac
 segments elsewhere must pass `tests/conformance/test_segment_stores.py`.
 """
 
+import errno
 import re
 import threading
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+from ebsim import failpoints
 from ebsim.errors import CorruptionError, ErrorCode, StoreError
 from ebsim.format.block_hash import HASH_SIZE
 from ebsim.format.segment import (
@@ -27,7 +29,7 @@ from ebsim.format.segment import (
     encode_segment_header,
     record_extent,
 )
-from ebsim.storage.failures import write_failure
+from ebsim.storage.failures import read_failure, write_failure
 from ebsim.storage.files import File, Files
 
 RECORD_EXTENT_MAX = record_extent(PAYLOAD_SIZE_MAX)
@@ -108,6 +110,21 @@ class SegmentStore(Protocol):
 
         Raises:
             CorruptionError: It is missing or damaged.
+        """
+        ...
+
+    def read_raw(self, segment_id: bytes, offset: int, length: int) -> bytes:
+        """Return what lies there, unproved; less where the segment ends before, or is missing.
+
+        A page that the device cannot read is returned as zeros.
+        """
+        ...
+
+    def rewrite_header(self, header: SegmentHeader) -> None:
+        """Write a header anew where it was damaged, and sync it; records are not touched.
+
+        Raises:
+            LimitExceededError, StoreError: It cannot be written; it is as damaged as before.
         """
         ...
 
@@ -215,8 +232,10 @@ class LocalSegmentStore:
         try:
             file = self._files.create(path)
             try:
+                failpoints.reach("segment.named")
                 file.write_at(0, [encode_segment_header(header)])
                 file.sync()
+                failpoints.reach("segment.header-synced")
                 self._files.sync_directory(self._folder)
             except OSError:
                 file.close()
@@ -266,6 +285,39 @@ class LocalSegmentStore:
                 ErrorCode.CORRUPT_SEGMENT,
             ) from error
         return decode_segment_header(data)
+
+    def read_raw(self, segment_id: bytes, offset: int, length: int) -> bytes:
+        """Return what lies there, unproved; less where the segment ends before, or is missing."""
+        try:
+            return self._reader(segment_id).read_at(offset, length)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise read_failure(error, self._path(segment_id)) from error
+        pages = range(offset, offset + length, ALIGNMENT)
+        return b"".join(self._read_page(segment_id, page) for page in pages)
+
+    def _read_page(self, segment_id: bytes, offset: int) -> bytes:
+        try:
+            return self._reader(segment_id).read_at(offset, ALIGNMENT)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise read_failure(error, self._path(segment_id)) from error
+            return bytes(ALIGNMENT)
+
+    def rewrite_header(self, header: SegmentHeader) -> None:
+        """Write a header anew where it was damaged, and sync it; records are not touched."""
+        path = self._path(header.segment_id)
+        try:
+            file = self._files.open(path, writable=True)
+            try:
+                file.write_at(0, [encode_segment_header(header)])
+                file.sync()
+            finally:
+                file.close()
+        except OSError as error:
+            raise write_failure(error, path) from error
 
     def list_ids(self) -> set[bytes]:
         """Return the ids of all segments that are there."""
@@ -318,6 +370,7 @@ class LocalSegmentStore:
         path = self._path(segment_id)
         try:
             self._files.remove(path)
+            failpoints.reach("segment.removed")
             self._files.sync_directory(self._folder)
         except FileNotFoundError:
             return
@@ -326,10 +379,13 @@ class LocalSegmentStore:
 
     def occupied_bytes(self, segment_id: bytes) -> int:
         """Return the bytes a segment occupies; 0 where it is missing."""
+        path = self._path(segment_id)
         try:
-            return self._files.allocated_bytes(self._path(segment_id))
+            return self._files.allocated_bytes(path)
         except FileNotFoundError:
             return 0
+        except OSError as error:
+            raise StoreError(f"cannot look at {path}: {error.strerror}") from error
 
     def stored_bytes(self) -> int:
         """Return the bytes all segments occupy."""

@@ -142,8 +142,8 @@ class _OpenSource:
             if count == 0:
                 raise SourceError(
                     f"{self._identity} ended at byte {offset + done} while it was read; it had "
-                    f"{self._size_bytes} bytes when it was opened. Take the snapshot again when "
-                    "nothing shrinks it.",
+                    f"{self._size_bytes} bytes when it was opened. Try again when nothing "
+                    "shrinks it.",
                     ErrorCode.SOURCE_CHANGED,
                 )
             done += count
@@ -151,8 +151,7 @@ class _OpenSource:
     def _read_failure(self, error: OSError, offset: int, length: int) -> SourceError:
         return SourceError(
             f"Reading {length} bytes at offset {offset} of {self._identity} failed: "
-            f"{error.strerror}. Look at the kernel's log for this disk, then take the snapshot "
-            "again.",
+            f"{error.strerror}. Look at the kernel's log for this disk, then try again.",
             ErrorCode.SOURCE_READ_FAILED,
         )
 
@@ -161,7 +160,7 @@ class _OpenSource:
             verb = "shrank" if size_bytes < self._size_bytes else "grew"
             raise SourceError(
                 f"{self._identity} {verb} from {self._size_bytes} to {size_bytes} bytes while it "
-                "was read. Take the snapshot again when nothing resizes it.",
+                "was read. Try again when nothing resizes it.",
                 ErrorCode.SOURCE_CHANGED,
             )
 
@@ -257,7 +256,7 @@ class DeviceSource(_OpenSource):
         if device != self._device:
             raise SourceError(
                 f"{self._identity} was removed or replaced by another device while it was read. "
-                "Look which device you mean, then take the snapshot again.",
+                "Look which device you mean, then try again.",
                 ErrorCode.SOURCE_CHANGED,
             )
 
@@ -301,7 +300,7 @@ def open_source(path: str | os.PathLike[str]) -> FileSource | DeviceSource:
         return source
     source.close()
     raise InvalidInputError(
-        f"{real} is empty: there is nothing to take a snapshot of. Check that the path is right "
+        f"{real} is empty: there is nothing to read. Check that the path is right "
         "and, for a device, that a disk or an image is attached to it.",
         ErrorCode.SOURCE_UNSUPPORTED,
     )
@@ -348,8 +347,8 @@ def _ensure_supported(path: str, mode: int) -> None:
     if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
         return
     raise InvalidInputError(
-        f"{path} is {describe_kind(mode)}. A snapshot is taken of a regular file (a raw disk "
-        "image) or a block device.",
+        f"{path} is {describe_kind(mode)}. Only a regular file (a raw disk image) or a block "
+        "device can be read.",
         ErrorCode.SOURCE_UNSUPPORTED,
     )
 

@@ -25,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from ebsim import failpoints
 from ebsim.entropy import Entropy
 from ebsim.errors import (
     ConflictError,
@@ -167,8 +168,7 @@ class _OpenTarget:
             try:
                 count = os.preadv(self._fd, [buffer[done:length]], offset + done)
             except OSError as error:
-                place = f"Reading at offset {offset + done} of {self._path}"
-                raise _failure(error, place) from error
+                raise _failure(error, f"Reading offset {offset + done} of {self._path}") from error
             if count == 0:
                 break
             done += count
@@ -236,8 +236,7 @@ class _FileTarget(_OpenTarget):
         try:
             os.ftruncate(self._fd, self._size_bytes)
         except OSError as error:
-            doing = f"Making {self._path} {self._size_bytes} bytes long"
-            raise _failure(error, doing) from error
+            raise _failure(error, f"Making {self._path} {self._size_bytes} bytes long") from error
 
 
 class NewFileTarget(_FileTarget):
@@ -295,6 +294,7 @@ class NewFileTarget(_FileTarget):
                 os.replace(self._temporary, self._path)
             else:
                 self._take_free_name()
+            failpoints.reach("restore.named")
             sync_directory(Path(self._path).parent)
         except FileExistsError as error:
             raise _exists(self._path) from error
@@ -320,6 +320,7 @@ class NewFileTarget(_FileTarget):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
             os.rename(self._temporary, self._path)
         else:
+            failpoints.reach("restore.linked")
             os.unlink(self._temporary)
 
     def _take_over_owner(self) -> None:

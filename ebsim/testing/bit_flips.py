@@ -15,7 +15,7 @@ from pathlib import Path
 from ebsim.engine import Seams, Store
 from ebsim.errors import EbsimError
 from ebsim.results import SnapshotState
-from ebsim.testing.damage import flip_bit
+from ebsim.testing.damage import flip_bit, vouch_for_catalog
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.units import block_count
 
@@ -29,6 +29,8 @@ class Verdict(Enum):
     Attributes:
         REFUSED: The store was not opened, or an operation ended with an error of ebsim's.
         FOUND: `check` with data named it.
+        REBUILT: The catalog was made again when the store was opened, and every answer that a
+            rebuild can give is as it was.
         HARMLESS: Nothing was found, and every answer is as it was: nothing uses the bit.
         SILENT: Nothing was found, and an answer is another one.
         WRONG: A block was returned with other bytes.
@@ -38,15 +40,12 @@ class Verdict(Enum):
 
     REFUSED = b"r"
     FOUND = b"f"
+    REBUILT = b"b"
     HARMLESS = b"h"
     SILENT = b"s"
     WRONG = b"w"
     CRASHED = b"c"
     DIED = b"d"
-
-
-BAD = frozenset({Verdict.SILENT, Verdict.WRONG, Verdict.CRASHED, Verdict.DIED})
-"""What must never come of a flip."""
 
 
 class StoreAnswers:
@@ -58,11 +57,11 @@ class StoreAnswers:
 
     def __init__(self, store: Store) -> None:
         snapshots = store.list_snapshots()
+        self.events = store.events()
         self.said = (
             snapshots,
             store.ledger(),
-            store.events(),
-            store.list_tags(),
+            store.tags.list(),
             store.quotas,
             [store.snapshot_history(shown.snapshot_id) for shown in snapshots],
         )
@@ -86,13 +85,19 @@ def judge(path: Path, expected: StoreAnswers) -> Verdict:
             if not store.check(data=True).healthy:
                 return Verdict.FOUND if _blocks_are_right(store, expected) else Verdict.WRONG
             found = StoreAnswers(store)
+        return _compared(found, expected, rebuilt=any(path.glob("catalog.old-*")))
     except EbsimError:
         return Verdict.REFUSED
     except Exception:  # noqa: BLE001 - that is a verdict
         return Verdict.CRASHED
+
+
+def _compared(found: StoreAnswers, expected: StoreAnswers, *, rebuilt: bool) -> Verdict:
     if found.blocks != expected.blocks:
         return Verdict.WRONG
-    return Verdict.HARMLESS if found.said == expected.said else Verdict.SILENT
+    if found.said != expected.said or (found.events != expected.events and not rebuilt):
+        return Verdict.SILENT
+    return Verdict.REBUILT if rebuilt else Verdict.HARMLESS
 
 
 def _blocks_are_right(store: Store, expected: StoreAnswers) -> bool:
@@ -123,7 +128,8 @@ def judge_flips(
     while left:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.copytree(store, scratch)
-        done = _in_child(lambda todo=left: _flip_each(store, scratch, name, todo, expected))  # type: ignore[misc]
+        vouch_for_catalog(scratch)
+        done = in_child(lambda todo=left: _flip_each(store, scratch, name, todo, expected))  # type: ignore[misc]
         verdicts.update(zip(left, done, strict=False))
         left = left[len(done) :]
         if left:
@@ -143,16 +149,24 @@ def _flip_each(
     for bit in bits:
         flip_bit(scratch / name, bit)
         yield judge(scratch, expected)
-        for changed in {name, "catalog/data.mdb", "store.json"}:
-            _put_back(store / changed, scratch / changed)
+        put_back(store, scratch)
 
 
-def _put_back(source: Path, target: Path) -> None:
-    """Copy a file over one that has the same name, and whose length may differ."""
-    target.write_bytes(source.read_bytes())
+def put_back(store: Path, scratch: Path) -> None:
+    """Make a copy of a store what it was: as if its catalog had just been closed.
+
+    Its reserve stays: copying it would take more time than all else.
+    """
+    for path in scratch.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "reserve":
+            path.unlink()
+    shutil.copytree(store, scratch, dirs_exist_ok=True, ignore=shutil.ignore_patterns("reserve"))
+    vouch_for_catalog(scratch)
 
 
-def _in_child(work: Callable[[], Iterable[Verdict]]) -> list[Verdict]:
+def in_child(work: Callable[[], Iterable[Verdict]]) -> list[Verdict]:
     """Return the verdicts that a child process gives until it is done, or dies."""
     reading, writing = os.pipe()
     child = os.fork()

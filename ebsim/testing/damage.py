@@ -8,6 +8,10 @@ from pathlib import Path
 from ebsim.format.block_hash import hash_block
 from ebsim.format.segment import ALIGNMENT, RecordHeader, RecordKind, decode_record_header
 from ebsim.format.store_header import decode_store_header
+from ebsim.storage.catalog_watch import CatalogWatch
+from ebsim.storage.files import PosixFiles
+from ebsim.storage.locks import LockFile
+from ebsim.storage.store_folder import LOCK_NAME
 from ebsim.units import BLOCK_SIZE
 
 
@@ -76,3 +80,13 @@ def flip_bit(path: Path, number: int) -> None:
         os.pwrite(file, bytes([byte ^ 1 << number % 8]), number // 8)
     finally:
         os.close(file)
+
+
+def vouch_for_catalog(store: Path) -> None:
+    """Have a store take its catalog for what was closed last: as if the disk had altered it.
+
+    Without this, a file that was written to since is proved when the store is opened.
+    """
+    watch = CatalogWatch(store, PosixFiles(), LockFile(store / LOCK_NAME), "")
+    state = watch.read()
+    watch.vouch(0 if state is None else state.commit)

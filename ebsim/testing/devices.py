@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -78,7 +78,11 @@ def loop_device(image: Path, *, read_only: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def mounted(
-    device_or_image: Path, file_system: str = "auto", *, read_only: bool = False
+    device_or_image: Path,
+    file_system: str = "auto",
+    *,
+    read_only: bool = False,
+    options: Sequence[str] = (),
 ) -> Iterator[Path]:
     """Mount a device, or an image through a loop device, and yield the mount point.
 
@@ -86,6 +90,7 @@ def mounted(
         device_or_image: A block device or a regular file.
         file_system: Its kind, as mount takes it.
         read_only: Mount it read-only.
+        options: Further options of mount.
 
     Raises:
         subprocess.CalledProcessError: losetup or mount failed.
@@ -96,8 +101,8 @@ def mounted(
             device = stack.enter_context(loop_device(device_or_image))
         mount_point = Path(tempfile.mkdtemp(prefix="ebsim-mount-"))
         stack.callback(mount_point.rmdir)
-        options = ["--options", "ro"] if read_only else []
-        run("mount", "--types", file_system, *options, str(device), str(mount_point))
+        chosen = ["ro" if read_only else "rw", *options]
+        run("mount", "-t", file_system, "-o", ",".join(chosen), str(device), str(mount_point))
         stack.callback(_unmount, mount_point)
         yield mount_point
 

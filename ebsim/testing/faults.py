@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ebsim.errors import SourceError
-from ebsim.ids import SnapshotId
+from ebsim.ids import SnapshotId, parse_snapshot_id
 from ebsim.storage.files import Files, PosixFiles
 from ebsim.storage.sources import BlockSource
 from ebsim.testing.held_copies import HeldCopies
@@ -68,8 +68,12 @@ class Faults:
             self._copies.release_all()
 
     def fail(self, snapshot_id: str, reason: str = "told to fail") -> None:
-        """Let a pending snapshot end as `error`, with this message; it is best held before."""
-        self._copies.fail(snapshot_id, reason)
+        """Let a pending snapshot end as `error`, with this message; it is best held before.
+
+        Raises:
+            InvalidInputError: That is no snapshot's id.
+        """
+        self._copies.fail(parse_snapshot_id(snapshot_id), reason)
 
     def fail_next_snapshot(self, reason: str = "told to fail") -> None:
         """Let the next snapshot whose copying begins end as `error`, with this message.

@@ -9,6 +9,7 @@ process; `Machine.cut_power` takes that away too, and the machine boots anew.
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -61,12 +62,14 @@ class Machine:
         self._processes = 0
 
     def start(
-        self, die_at: int | None = None, observer: Callable[[str, Path], None] | None = None
+        self,
+        die_at: int | tuple[str, int] | None = None,
+        observer: Callable[[str, Path], None] | None = None,
     ) -> "Process":
         """Start a process; it has not opened the store yet.
 
         Args:
-            die_at: Before which step it dies, from 1; None: never.
+            die_at: Before which step it dies, from 1, or at which hit of a failpoint; None: never.
             observer: Told of each call to a file, before it; what it raises comes out of the call.
         """
         self._processes += 1
@@ -87,6 +90,7 @@ class Process:
 
     Attributes:
         steps: How many steps it has made.
+        hits: How often it reached each failpoint, where `reach` is what they call.
         dead: Whether it was killed.
         go: While this is cleared, no snapshot is copied.
         before_copy: Called then with a snapshot's id, instead of waiting for `go`.
@@ -96,11 +100,10 @@ class Process:
         self,
         machine: Machine,
         number: int,
-        die_at: int | None,
+        die_at: int | tuple[str, int] | None,
         observer: Callable[[str, Path], None] | None,
     ) -> None:
         self._machine = machine
-        self._number = number
         self._die_at = die_at
         self._observer = observer
         self._locks = _CountedLocks(machine.lock_file(), self._ensure_alive)
@@ -108,7 +111,9 @@ class Process:
         self._threads_before = set(threading.enumerate())
         self.before_copy: Callable[[str], object] = lambda _snapshot_id: self.go.wait()
         self._managed: ManagedVolumes | None = None
+        self._entropy = SeededEntropy(number)
         self.steps = 0
+        self.hits: Counter[str] = Counter()
         self.dead = False
         self.go = threading.Event()
         self.go.set()
@@ -126,7 +131,7 @@ class Process:
             reserve=Reserve(SEGMENTS.parent / "reserve", files),
             files=files,
             clock=ManualClock(),
-            entropy=SeededEntropy(self._number),
+            entropy=self._entropy,
             boot_id=f"boot {machine.boot}",
         )
         recover(context)
@@ -153,6 +158,14 @@ class Process:
         time.sleep(0.001)
         self._ensure_alive()
 
+    def reach(self, failpoint: str) -> None:
+        """Count a hit of a failpoint, and die of it."""
+        with self._mutex:
+            self.hits[failpoint] += 1
+            if (failpoint, self.hits[failpoint]) == self._die_at:
+                self._die()
+        self._ensure_alive()
+
     def _before_copy(self, snapshot_id: SnapshotId) -> None:
         self.before_copy(snapshot_id)
         self._ensure_alive()
@@ -166,9 +179,12 @@ class Process:
         with self._mutex:
             self.steps += 1
             if self.steps == self._die_at:
-                self.dead = True
-                self.go.set()
+                self._die()
         self._ensure_alive()
+
+    def _die(self) -> None:
+        self.dead = True
+        self.go.set()
 
     def _ensure_alive(self) -> None:
         if self.dead:

@@ -45,8 +45,9 @@ Managed volumes, whose writes ebsim sees
     should have held and what only a deleted snapshot held all come out alike.
 
     The parent is the youngest live snapshot of the volume; with none, the snapshot that it was made
-    from, if that is live, or if it was deleted before all of it was loaded (*initialized*): then
-    its versions are kept for the volume and charged to nobody. With none of these, no parent.
+    from, if that is live. With neither, no parent: the snapshot is full. If the snapshot that the
+    volume was made from was deleted before all of it was loaded (*initialized*), its versions are
+    kept for the volume and charged to nobody, and a full snapshot takes them over.
 
     A snapshot of a managed volume is *pending* between its beginning, which fixes what it will
     hold, and its completion or failure. Several of one volume end in the order they were begun. The
@@ -57,7 +58,8 @@ Managed volumes, whose writes ebsim sees
     A pending snapshot that is deleted is so right after its completion.
 
 Three sizes of a snapshot, in blocks
-    *full*: the indices it holds. *incremental*: the versions it made, fixed when it was made.
+    *full*: the indices it holds. *incremental*: the versions it made, or all where it is full,
+    fixed when it was made.
     *charged*: the versions for which it is the oldest live snapshot that has them. So each live
     version is charged exactly once, and the charges of all snapshots add up to the number of
     distinct live versions. Equal contents are different versions: deduplication and compression
@@ -70,7 +72,7 @@ Deleting S
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ebsim.units import BLOCK_SIZE, block_count
 
@@ -133,15 +135,15 @@ class ModelSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelParent:
-    """What a snapshot of a managed volume is incremental on.
+    """What a snapshot of a managed volume starts from.
 
     Attributes:
-        snapshot_id: The snapshot, maybe deleted since.
+        snapshot_id: The snapshot, maybe deleted since; None where only a volume keeps its versions.
         root_id: The full snapshot at the beginning of its chain of parents.
         versions: What it holds.
     """
 
-    snapshot_id: str
+    snapshot_id: str | None
     root_id: str
     versions: dict[int, int]
 
@@ -350,7 +352,7 @@ class ReferenceModel:
             volume=name,
             size_bytes=volume.size_bytes,
             contents={index: volume.contents.get(index, b"") for index in volume.written},
-            parent=None if self.pending_of(name) else self._parent_of_managed(name),
+            parent=None if self.pending_of(name) else self.parent_of_managed(name),
         )
 
     def complete(self, snapshot_id: str) -> None:
@@ -368,13 +370,14 @@ class ReferenceModel:
                 versions[index] = self._new_version(content)
                 made += 1
         assert old.keys() <= versions.keys(), "what is written once stays written"
+        parent_id = None if pending.parent is None else pending.parent.snapshot_id
         self.snapshots[snapshot_id] = ModelSnapshot(
             volume=name,
             size_bytes=pending.size_bytes,
             versions=versions,
-            parent_id=None if pending.parent is None else pending.parent.snapshot_id,
+            parent_id=parent_id,
             root_id=snapshot_id if pending.parent is None else pending.parent.root_id,
-            incremental_blocks=made,
+            incremental_blocks=made if parent_id else len(versions),
         )
         self._give_next(name, self._as_parent(snapshot_id))
         self._drop_deleted(name)
@@ -492,13 +495,15 @@ class ReferenceModel:
             snapshot_id=snapshot_id, root_id=snapshot.root_id, versions=snapshot.versions
         )
 
-    def _parent_of_managed(self, name: str) -> ModelParent | None:
+    def parent_of_managed(self, name: str) -> ModelParent | None:
+        """Return what a snapshot begun now would start from; without an id it would be full."""
         own = [key for key, snapshot in self.snapshots.items() if snapshot.volume == name]
         if own:
             return self._as_parent(own[-1])
         volume = self.managed[name]
-        is_live = volume.origin is not None and volume.origin.snapshot_id in self.snapshots
-        return volume.origin if is_live or not volume.initialized else None
+        if volume.origin is None or volume.origin.snapshot_id in self.snapshots:
+            return volume.origin
+        return None if volume.initialized else replace(volume.origin, snapshot_id=None)
 
     def _give_next(self, name: str, parent: ModelParent | None) -> None:
         for following in self.pending_of(name)[:1]:

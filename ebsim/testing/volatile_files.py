@@ -23,7 +23,7 @@ class VolatileFile(MemoryFile):
     def write_at(self, offset: int, parts: Sequence[Buffer]) -> None:
         """Write, and remember what was there."""
         data = b"".join(bytes(part) for part in parts)
-        self._remember(offset, len(data))
+        self._remember(offset, len(data)).written = True
         super().write_at(offset, [data])
 
     def truncate(self, size: int) -> None:
@@ -39,6 +39,8 @@ class VolatileFile(MemoryFile):
     def sync(self) -> None:
         """Make everything written so far durable."""
         content = self._opened()
+        if self._volatile().is_off():
+            return
         with self._files.lock:
             self._volatile().unsynced.pop(id(content), None)
 
@@ -46,20 +48,27 @@ class VolatileFile(MemoryFile):
         assert isinstance(self._files, VolatileFiles)
         return self._files
 
-    def _remember(self, offset: int, length: int) -> None:
+    def _remember(self, offset: int, length: int) -> "_Change":
         content = self._opened(write=True)
         with self._files.lock:
             change = _Change(content, offset, length)
             self._volatile().unsynced.setdefault(id(content), []).append(change)
+        return change
 
 
 class _Change:
-    """A change of a file that is not durable: what was there before, and on demand what is now."""
+    """A change of a file that is not durable: what was there before, and on demand what is now.
+
+    Attributes:
+        length: How many bytes it is about.
+        written: Whether they were written, and not cut off or punched out.
+    """
 
     def __init__(self, content: Content, offset: int, length: int) -> None:
         self._content = content
         self._offset = offset
-        self._length = length
+        self.length = length
+        self.written = False
         self._old_size = content.size
         self._old = self._read()
         self._new = b""
@@ -87,7 +96,7 @@ class _Change:
                 self._content.write(self._offset + start, part)
 
     def _read(self) -> bytes:
-        buffer = bytearray(max(0, min(self._length, self._content.size - self._offset)))
+        buffer = bytearray(max(0, min(self.length, self._content.size - self._offset)))
         return bytes(buffer[: self._content.read(self._offset, memoryview(buffer))])
 
 
@@ -96,11 +105,13 @@ class VolatileFiles(MemoryFiles):
 
     Attributes:
         unsynced: What is not durable of each file's content, oldest first.
+        is_off: Asked by each sync whether it is to do nothing.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.unsynced: dict[int, list[_Change]] = {}
+        self.is_off: Callable[[], bool] = lambda: False
         self._renamed: list[tuple[Path, Callable[[], None], Callable[[], None]]] = []
 
     def create(self, path: Path) -> File:
@@ -149,8 +160,15 @@ class VolatileFiles(MemoryFiles):
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory durable."""
         super().sync_directory(path)
+        if self.is_off():
+            return
         with self.lock:
             self._renamed = [change for change in self._renamed if change[0] != path]
+
+    def unsynced_bytes(self, path: Path) -> int:
+        """Return how many bytes were written to a file and are not durable."""
+        changes = self.unsynced.get(id(self._content(path)), [])
+        return sum(change.length for change in changes if change.written)
 
     def cut_power(self, chance: random.Random) -> None:
         """Forget, by chance, what is not durable. Nobody may use an open file afterwards."""

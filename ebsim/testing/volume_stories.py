@@ -1,5 +1,7 @@
 """Stories for `ebsim.testing.volume_story`: short, and each about something else."""
 
+import random
+
 from ebsim.testing.volume_story import Line
 
 WRITES: list[Line] = [
@@ -89,3 +91,260 @@ SETS: list[Line] = [
 ]
 
 STORIES = {"writes": WRITES, "pending": PENDING, "loading": LOADING, "sets": SETS}
+
+LEFT: list[Line] = [
+    ("create", "v"),
+    ("write", "v", 0, 4),
+    ("snapshot", "v", "s1"),
+    ("wait", "s1"),
+    ("write", "v", 1, 8),
+    ("hold",),
+    ("snapshot", "v", "s2"),
+    ("write", "v", 0, 12),
+    ("write", "v", 1, 16),
+    ("leave",),
+]
+"""The store is closed and a snapshot stays pending."""
+
+SCANS: list[Line] = [
+    ("scan", "d", "s1", 4, 8, 0, 12),
+    ("scan", "d", "s2", 4, 16, 0, 12),
+    ("tag", "s1", "told", "a"),
+    ("delete", "s1"),
+    ("scan", "e", "s3", 20, 8),
+    ("register", "image-one", "s3"),
+    ("reopen",),
+    ("scan", "d", "s4", 24, 16, 5, 12),
+    ("delete", "s2"),
+    ("reopen",),
+    ("tag", "s4", "told", "c"),
+    ("reopen",),
+    ("scan", "e", "s5", 20, 28),
+    ("compact",),
+    ("deregister", "image-one"),
+    ("prune", "e", 1),
+    ("tag", "s5", "told", "b"),
+    ("scan", "d", "s6", 4, 8, 12, 32),
+]
+"""Snapshots of disks, and what becomes of them. It has no volumes."""
+
+FILES: list[Line] = [
+    ("scan", "d", "s1", 4, 8, 0, 12),
+    ("scan", "d", "s2", 4, 16, 5, 12),
+    ("restore", "s1", "new"),
+    ("restore", "s2", "new"),
+    ("restore", "s1", "new", "in place"),
+    ("delete", "s1"),
+    ("rebuild",),
+    ("restore", "s2", "other"),
+    ("scan", "d", "s3", 4, 16, 5, 20),
+    ("rebuild",),
+]
+"""What needs real files: restores and rebuilds."""
+
+LATER: list[Line] = [
+    ("create", "v"),
+    ("write", "v", 0, 4),
+    ("write", "v", 1, 8),
+    ("flush", "v"),
+    ("snapshot", "v", "s1"),
+    ("wait", "s1"),
+    ("tag", "s1", "told", "a"),
+    ("reopen",),
+    ("create", "w", "s1"),
+    ("part", "w", 1, 5),
+    ("part", "w", 0, 9),
+    ("flush", "w"),
+    ("register", "image-one", "s1"),
+    ("snapshot", "w", "s2"),
+    ("write", "v", 0, 12),
+    ("close", "v"),
+    ("write", "v", 1, 16),
+    ("wait", "s2"),
+    ("delete", "s2"),
+    ("deregister", "image-one"),
+    ("compact",),
+    ("load", "w"),
+    ("drop", "v"),
+    ("delete", "s1"),
+]
+"""Volumes whose files and blocks change hands."""
+
+ALL_STORIES = {**STORIES, "left": LEFT, "scans": SCANS, "later": LATER, "files": FILES}
+REAL_ONLY = ("files",)
+"""Stories that need real files."""
+
+
+class StoryMaker:
+    """Makes a story by chance.
+
+    Args:
+        chance: The chance.
+        real: Whether there are real files, to restore to.
+    """
+
+    def __init__(self, chance: random.Random, *, real: bool = False) -> None:
+        self._chance = chance
+        self._real = real
+        self._count = 0
+        self._volumes: list[str] = []
+        self._waited: list[str] = []
+        self._scanned: dict[str, list[str]] = {}
+        self._pending: list[str] = []
+        self._images: dict[str, str] = {}
+        self._files: set[str] = set()
+        self._held = False
+
+    def make(self, lines: int) -> list[Line]:
+        """Return a story of so many lines, or a few more."""
+        verbs = [name.removeprefix("_make_") for name in dir(self) if name.startswith("_make_")]
+        verbs += ["write", "write", "write", "part", "scan", "snapshot", "flush"]
+        story: list[Line] = []
+        while len(story) < lines:
+            story += getattr(self, f"_make_{self._chance.choice(verbs)}")()
+        return story
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}{self._count}"
+
+    def _block(self) -> int:
+        return self._chance.randrange(4)
+
+    def _number(self) -> int:
+        return self._chance.choice((0, 1, 4, 5, 8, 9, 12, 16, 20, 24, 28, 32, 36, 40))
+
+    def _free(self) -> list[str]:
+        """Return the snapshots that may be deleted."""
+        return [name for name in self._waited if name not in self._images.values()]
+
+    def _make_create(self) -> list[Line]:
+        if len(self._volumes) >= 2:
+            return []
+        origin = self._chance.choice([*self._waited, None])
+        self._volumes.append(name := self._name("v"))
+        return [("create", name) if origin is None else ("create", name, origin)]
+
+    def _make_write(self) -> list[Line]:
+        return [("write", each, self._block(), self._number()) for each in self._some_volume()]
+
+    def _make_part(self) -> list[Line]:
+        return [("part", each, self._block(), self._number()) for each in self._some_volume()]
+
+    def _make_discard(self) -> list[Line]:
+        return [("discard", each, self._block()) for each in self._some_volume()]
+
+    def _make_flush(self) -> list[Line]:
+        return [("flush", each) for each in self._some_volume()]
+
+    def _make_close(self) -> list[Line]:
+        return [("close", each) for each in self._some_volume()]
+
+    def _make_load(self) -> list[Line]:
+        return [("load", each) for each in self._some_volume()]
+
+    def _make_hold(self) -> list[Line]:
+        self._held = not self._held
+        return [("hold",) if self._held else ("go",)]
+
+    def _make_snapshot(self) -> list[Line]:
+        if len(self._pending) > 2 or not self._volumes:
+            return []
+        volumes = self._volumes if self._chance.random() < 0.3 else self._some_volume()
+        names = [self._name("s") for _ in volumes]
+        self._pending += names
+        return [("snapshot", *volumes, *names)]
+
+    def _make_contended(self) -> list[Line]:
+        """Write while a snapshot is pending to what it has to see as it was."""
+        if len(self._pending) > 2 or not self._volumes:
+            return []
+        self._held = True
+        volume, block, name = self._chance.choice(self._volumes), self._block(), self._name("s")
+        self._pending.append(name)
+        first, second = self._chance.sample((4, 5, 8, 9, 12, 16, 20, 24), 2)
+        begun: list[Line] = [("write", volume, block, first), ("hold",)]
+        return [*begun, ("snapshot", volume, name), ("write", volume, block, second)]
+
+    def _make_wait(self) -> list[Line]:
+        waited, self._pending, self._held = self._pending, [], False
+        self._waited += waited
+        return [("wait", *waited)] if waited else []
+
+    def _make_delete(self) -> list[Line]:
+        if not self._free():
+            return []
+        self._waited.remove(gone := self._chance.choice(self._free()))
+        for names in self._scanned.values():
+            if gone in names:
+                names.remove(gone)
+        return [("delete", gone)]
+
+    def _make_scan(self) -> list[Line]:
+        disk = self._chance.choice(("d", "e"))
+        numbers = [self._number() for _ in range(3)]
+        self._waited.append(name := self._name("s"))
+        self._scanned.setdefault(disk, []).append(name)
+        return [("scan", disk, name, *numbers)]
+
+    def _make_prune(self) -> list[Line]:
+        for disk, names in self._scanned.items():
+            if len(names) > 1 and not set(names) & set(self._images.values()):
+                self._waited = [name for name in self._waited if name not in names[:-1]]
+                del names[:-1]
+                return [("prune", disk, 1)]
+        return []
+
+    def _make_tag(self) -> list[Line]:
+        name = self._chance.choice([*self._waited, ""])
+        return [("tag", name, "told", self._chance.choice("abc"))] if name else []
+
+    def _make_register(self) -> list[Line]:
+        if not self._waited:
+            return []
+        self._images[image := self._name("image")] = self._chance.choice(self._waited)
+        return [("register", image, self._images[image])]
+
+    def _make_deregister(self) -> list[Line]:
+        if not self._images:
+            return []
+        del self._images[image := self._chance.choice(list(self._images))]
+        return [("deregister", image)]
+
+    def _make_compact(self) -> list[Line]:
+        """Compact, mostly with what was written before sealed, so that there is something to do."""
+        begun = self._make_reopen() if self._chance.random() < 0.7 else []
+        return [*begun, ("compact",)]
+
+    def _make_drop(self) -> list[Line]:
+        if self._pending or len(self._volumes) < 2:
+            return []
+        self._volumes.remove(gone := self._chance.choice(self._volumes))
+        return [("drop", gone)]
+
+    def _make_reopen(self) -> list[Line]:
+        self._waited += self._pending
+        self._pending, self._held = [], False
+        return [("reopen",)]
+
+    def _make_leave(self) -> list[Line]:
+        self._held = False
+        return [("leave",), ("return",)]
+
+    def _make_rebuild(self) -> list[Line]:
+        if not self._real:
+            return []
+        self._make_reopen()
+        return [("rebuild",)]
+
+    def _make_restore(self) -> list[Line]:
+        scanned = [name for names in self._scanned.values() for name in names]
+        if not self._real or not scanned:
+            return []
+        file = self._chance.choice(("one", "two"))
+        again = file in self._files and self._chance.random() < 0.5
+        self._files.add(file)
+        return [("restore", self._chance.choice(scanned), file, *(["in place"] if again else []))]
+
+    def _some_volume(self) -> list[str]:
+        return [self._chance.choice(self._volumes)] if self._volumes else []

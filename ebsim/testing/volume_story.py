@@ -1,4 +1,4 @@
-"""A story of managed volumes that is told twice: to a store, and to a few dictionaries.
+"""A story of volumes and snapshots that is told twice: to a store, and to a few dictionaries.
 
 A process acts it out and says after each line that it is done. When it died on the way, the lines
 that were done tell what every volume and snapshot must hold; the line it died in may have had its
@@ -9,13 +9,18 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ebsim.config import SnapshotOptions
 from ebsim.engine import Store
-from ebsim.requests import VolumeRequest
-from ebsim.results import SnapshotState, VolumeState
+from ebsim.requests import PruneOptions, VolumeRequest
+from ebsim.results import Snapshot, SnapshotState, VolumeState
 from ebsim.testing.contents import palette_block
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.volume_file import VolumeFile
 
@@ -48,6 +53,9 @@ class Actor:
     Attributes:
         files: The open volumes, by name.
         ask: Called by the line `ask`.
+        again: Called by the line `reopen` when the store is closed; returns it, open.
+        rebuild: Called by the line `rebuild` likewise, before `again`.
+        folder: Where the line `restore` puts files.
     """
 
     def __init__(
@@ -59,6 +67,9 @@ class Actor:
         self.files: dict[str, VolumeFile] = {}
         self.ids = ids
         self.ask: Callable[[], object] = lambda: None
+        self.again: Callable[[], Store] = lambda: store
+        self.rebuild: Callable[[], object] = lambda: None
+        self.folder = Path()
 
     def act(self, line: Line) -> None:
         """Do what a line says."""
@@ -116,6 +127,62 @@ class Actor:
     def _delete(self, snapshot: str) -> None:
         self._store.delete_snapshots([self.ids[snapshot]])
 
+    def _scan(self, disk: str, snapshot: str, *numbers: int) -> None:
+        """Take a snapshot of a disk with these blocks."""
+        source = disk_of(*(content(number) for number in numbers), name=f"memory:{disk}")
+        options = SnapshotOptions(tags={"disk": disk})
+        self.ids[snapshot] = self._store.create_snapshot(source, options).snapshot_id
+
+    def _prune(self, disk: str, count: int) -> None:
+        """Keep the youngest snapshots of a disk."""
+        self._store.prune(PruneOptions(keep_last=count, tags={"disk": disk}))
+
+    def _tag(self, snapshot: str, key: str, value: str) -> None:
+        self._store.tags.create([self.ids[snapshot]], {key: value})
+
+    def _register(self, image: str, snapshot: str) -> None:
+        devices = {"/dev/xvda": self.ids[snapshot]}
+        self.ids[image] = self._store.images.register(image, devices).image_id
+
+    def _deregister(self, image: str) -> None:
+        self._store.images.deregister(self.ids[image])
+
+    def _compact(self) -> None:
+        self._store.compact()
+
+    def _restore(self, snapshot: str, name: str, how: str = "") -> None:
+        """Restore to a file, replacing it; or make it equal, `in place`."""
+        target, in_place = self.folder / name, how == "in place"
+        self._store.restore_snapshot(
+            self.ids[snapshot], target, in_place=in_place, force=target.exists() and not in_place
+        )
+
+    def _reopen(self) -> None:
+        self._end()
+        self._store = self.again()
+
+    def _rebuild(self) -> None:
+        self._end()
+        self.rebuild()
+        self._store = self.again()
+
+    def _leave(self) -> None:
+        """Close the store and let snapshots stay pending."""
+        for volume in list(self.files):
+            self._close(volume)
+        threading.Timer(0.01, self._gate.set).start()  # they are told to stay pending before
+        self._store.close(wait=False)
+
+    def _return(self) -> None:
+        """Open the store that was left."""
+        self._store = self.again()
+
+    def _end(self) -> None:
+        for volume in list(self.files):
+            self._close(volume)
+        self._gate.set()
+        self._store.close()
+
     def _drop(self, volume: str) -> None:
         if volume in self.files:
             self._close(volume)
@@ -140,17 +207,30 @@ class Expected:
 
     Attributes:
         volumes: What each volume holds.
-        unsettled: The blocks of each volume that were written since its last flush.
+        unsettled: What each block of a volume held since its last flush, where it was written to.
         snapshots: What each snapshot holds that is not deleted.
         waited: The snapshots that were waited for.
         touched: Every block that is named in the story.
+        left: The snapshots that stayed pending when the store was closed.
+        disks: The snapshots of each disk, oldest first, deleted ones too.
+        deleted: The snapshots that were deleted.
+        tags: The tags of each snapshot that has some.
+        images: The images that are registered.
+        restored: What each file holds, and how many blocks it has.
     """
 
     volumes: dict[str, Image] = field(default_factory=dict)
-    unsettled: dict[str, set[int]] = field(default_factory=dict)
+    unsettled: dict[str, dict[int, list[bytes]]] = field(default_factory=dict)
     snapshots: dict[str, Image] = field(default_factory=dict)
     waited: set[str] = field(default_factory=set)
     touched: set[int] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+    disks: dict[str, list[str]] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    images: set[str] = field(default_factory=set)
+    restored: dict[str, tuple[Image, int]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def tell(self, line: Line) -> None:
         """Take note of a line that is done."""
@@ -158,7 +238,7 @@ class Expected:
         match verb:
             case "create":
                 self.volumes[rest[0]] = dict(self.snapshots[rest[1]]) if rest[1:] else {}
-                self.unsettled[rest[0]] = set()
+                self.unsettled[rest[0]] = {}
             case "write" | "part" | "discard":
                 self._change(verb, *rest)
             case "flush" | "close":
@@ -170,31 +250,75 @@ class Expected:
             case "wait":
                 self.waited.update(rest)
             case "delete":
-                del self.snapshots[rest[0]]
+                self._delete(rest[0])
             case "drop":
                 del self.volumes[rest[0]], self.unsettled[rest[0]]
             case "load":
                 self.unsettled[rest[0]].clear()
             case _:
+                self._tell_other(verb, rest)
+
+    def _tell_other(self, verb: str, rest: list[Any]) -> None:
+        """Take note of what is not about a managed volume."""
+        match verb:
+            case "scan":
+                disk, name, *numbers = rest
+                self.snapshots[name] = {at: content(each) for at, each in enumerate(numbers)}
+                self.sizes[name] = len(numbers)
+                self.disks.setdefault(disk, []).append(name)
+                self.waited.add(name)
+            case "prune":
+                for name in self.pruned(*rest):
+                    self._delete(name)
+            case "tag":
+                self.tags.setdefault(rest[0], {})[rest[1]] = rest[2]
+            case "register":
+                self.images.add(rest[0])
+            case "deregister":
+                self.images.remove(rest[0])
+            case "restore":
+                self.restored[rest[1]] = self.snapshots[rest[0]], self.sizes[rest[0]]
+            case "reopen" | "rebuild" | "leave":
+                for unsettled in self.unsettled.values():
+                    unsettled.clear()
+                if verb == "leave":
+                    self.left = self.snapshots.keys() - self.waited
+            case "return":
+                self.left.clear()
+            case _:
                 pass
 
+    def pruned(self, disk: str, count: int) -> list[str]:
+        """Return the snapshots that go when so many of a disk are kept."""
+        left = [name for name in self.disks[disk] if name in self.snapshots]
+        return left[:-count]
+
+    def _delete(self, name: str) -> None:
+        del self.snapshots[name]
+        self.tags.pop(name, None)
+        self.deleted.add(name)
+
     def _change(self, verb: str, volume: str, block: int, number: int = 0) -> None:
-        image = self.volumes[volume]
-        before = image.get(block, _ZEROS)
+        before = self.volumes[volume].get(block, _ZEROS)
+        after = self.changed(verb, volume, block, number)
+        self.volumes[volume][block] = after
+        self.unsettled[volume].setdefault(block, [before]).append(after)
+        self.touched.add(block)
+
+    def changed(self, verb: str, volume: str, block: int, number: int = 0) -> bytes:
+        """Return what a block holds after a line `write`, `part` or `discard`."""
+        before = self.volumes[volume].get(block, _ZEROS)
         if verb == "part":
             end = PART_OFFSET + PART_SIZE
-            image[block] = before[:PART_OFFSET] + content(number)[:PART_SIZE] + before[end:]
-        else:
-            image[block] = content(number)
-        self.unsettled[volume].add(block)
-        self.touched.add(block)
+            return before[:PART_OFFSET] + content(number)[:PART_SIZE] + before[end:]
+        return content(number)
 
 
 def expected_after(story: Sequence[Line], done: int) -> Expected:
     """Return what holds after the first `done` lines."""
     expected = Expected()
     for line in story:
-        if len(line) > 2 and isinstance(line[2], int):
+        if line[0] in ("write", "part", "discard"):
             expected.touched.add(line[2])
     for line in story[:done]:
         expected.tell(line)
@@ -224,32 +348,106 @@ def assert_story_survived(
     line: list[Any] = list(story[done]) if done < len(story) else [""]
     pending = [each for each in store.list_snapshots() if each.state is SnapshotState.PENDING]
     store.wait_snapshots([each.snapshot_id for each in pending])
+    _assert_snapshots(store, expected, line, ids, cut=cut)
+    _assert_volumes(store, expected, line, ids, cut=cut)
+    known = {each.image_id for each in store.images.list()}
+    for name in expected.images:
+        _ensure(ids[name] in known or line == ["deregister", name], f"image {name} is gone")
+    assert_no_change_missed(store, expected.touched)
+
+
+def _assert_snapshots(
+    store: Store, expected: Expected, line: list[Any], ids: Ids, *, cut: bool
+) -> None:
     shown = {str(each.snapshot_id): each for each in store.list_snapshots()}
+    going = {"delete": line[1:2], "prune": expected.pruned(*line[1:]) if line[0] == "prune" else []}
+    if line[0] == "scan":
+        _assert_whole(store, line, [shown[each] for each in shown.keys() - set(ids.values())])
+    for name in expected.deleted & expected.waited:
+        _ensure(ids[name] not in shown, f"snapshot {name} was deleted, and is there again")
     for name, image in expected.snapshots.items():
         found = shown.get(ids[name])
         if found is None:
-            _ensure(line == ["delete", name], f"snapshot {name} is gone")
+            _ensure(name in going.get(line[0], []), f"snapshot {name} is gone")
             continue
-        if found.state is SnapshotState.ERROR and cut and name not in expected.waited:
+        sure = name in expected.waited or (name in expected.left and line != ["return"])
+        if found.state is SnapshotState.ERROR and cut and not sure:
             _ensure(found.state_message != "", f"snapshot {name} does not say why it failed")
             continue
         _ensure(found.state is SnapshotState.COMPLETED, f"{name}: {found.state_message}")
-        for block in expected.touched:
+        _ensure_tagged(found, name, expected.tags.get(name, {}), line)
+        for block in range(expected.sizes[name]) if name in expected.sizes else expected.touched:
             same = store.read_block(ids[name], block) == image.get(block, _ZEROS)
             _ensure(same, f"snapshot {name} block {block} is not what it was")
+
+
+def _assert_whole(store: Store, line: list[Any], others: list[Snapshot]) -> None:
+    """Look at the snapshot that was being made: if it is completed, then with all of its blocks."""
+    _, disk, _, *numbers = line
+    for other in others:
+        if other.state is SnapshotState.COMPLETED and other.tags.get("disk") == disk:
+            for block, number in enumerate(numbers):
+                same = store.read_block(other.snapshot_id, block) == content(number)
+                _ensure(same, f"{other.snapshot_id} is completed, and its block {block} is wrong")
+
+
+def _ensure_tagged(found: Snapshot, name: str, tags: dict[str, str], line: list[Any]) -> None:
+    for key, value in tags.items():
+        now = found.tags.get(key)
+        _ensure(now == value or line == ["tag", name, key, now], f"snapshot {name} lost a tag")
+
+
+def _assert_volumes(
+    store: Store, expected: Expected, line: list[Any], ids: Ids, *, cut: bool
+) -> None:
     known = {each.volume_id for each in store.volumes.list()}
     for name, image in expected.volumes.items():
         if ids[name] not in known:
             _ensure(line == ["drop", name], f"volume {name} is gone")
             continue
-        unsure = expected.unsettled[name] if cut else set()
+        unsure = dict(expected.unsettled[name]) if cut else {}
         if line[0] in ("write", "part", "discard") and line[1] == name:
-            unsure = unsure | {line[2]}
+            block, after = line[2], expected.changed(*line)
+            unsure[block] = [*unsure.get(block, [image.get(block, _ZEROS)]), after]
         with store.volumes.open(ids[name]) as file:
-            for block in expected.touched - unsure:
-                same = file.pread(BLOCK_SIZE, block * BLOCK_SIZE) == image.get(block, _ZEROS)
+            for block in expected.touched:
+                held = file.pread(BLOCK_SIZE, block * BLOCK_SIZE)
+                allowed = unsure.get(block, [image.get(block, _ZEROS)])
+                same = _is_mixture(held, allowed)
                 _ensure(same, f"volume {name} block {block} is not what was written")
-    assert_no_change_missed(store, expected.touched)
+
+
+def _is_mixture(held: bytes, allowed: Sequence[bytes]) -> bool:
+    """Return whether a block is one of these, or as if parts of them were written."""
+    if held in allowed:
+        return True
+    bytes_held = np.frombuffer(held, dtype=np.uint8)
+    known = [np.frombuffer(each, dtype=np.uint8) == bytes_held for each in allowed]
+    return len(allowed) > 1 and bool(np.logical_or.reduce(known).all())
+
+
+def assert_files_survived(folder: Path, story: Sequence[Line], done: int) -> None:
+    """Compare the files that were restored with the story, after the process had died.
+
+    One that was being replaced is the old or the new one. One that was being made equal in place is
+    a mixture, or anything else.
+
+    Raises:
+        AssertionError: It is not so.
+    """
+    expected = expected_after(story, done)
+    line: list[Any] = list(story[done]) if done < len(story) else [""]
+    for name, held in expected.restored.items():
+        allowed = [held]
+        if line[0] == "restore" and line[2] == name:
+            if len(line) > 3:
+                continue
+            allowed.append((expected.snapshots[line[1]], expected.sizes[line[1]]))
+        found = (folder / name).read_bytes()
+        wanted = (
+            b"".join(image.get(at, _ZEROS) for at in range(count)) for image, count in allowed
+        )
+        _ensure(found in list(wanted), f"the restored file {name} is not what it was")
 
 
 def assert_no_change_missed(store: Store, blocks: set[int]) -> None:

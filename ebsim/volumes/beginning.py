@@ -88,10 +88,13 @@ def begin_snapshots(
             description=options.description,
             tags=options.all_tags,
             size_bytes=volume.size_bytes,
+            owner=volume.owner,
+            region=volume.region,
             source="",
             epoch=volume.epoch,
             set_id=set_id,
             boot=this_boot(context),
+            compression=str(options.compression),
         )
         record = _with_parent(writer, lineage, volume, record)
         put_snapshot(writer, record)

@@ -7,7 +7,7 @@ opener.
 
 from dataclasses import asdict, replace
 
-from ebsim import refusals
+from ebsim import failpoints, refusals
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.events import volume_changed
@@ -15,6 +15,7 @@ from ebsim.core.successors import pending_of_volume
 from ebsim.core.volume_parent import release_origin
 from ebsim.core.volume_records import get_managed, put_managed
 from ebsim.core.written_blocks import forget_writes
+from ebsim.errors import OutcomeUnknownError
 from ebsim.format.catalog_values import Table, number_key
 from ebsim.format.records import VolumeRecord, decode_volume
 from ebsim.ids import VolumeId
@@ -45,6 +46,7 @@ def mark_deleting(context: StoreContext, volume_id: VolumeId) -> None:
         put_managed(writer, replace(volume, state=VolumeState.DELETING))
 
     context.catalog.update(change)
+    failpoints.reach("volume.marked")
 
 
 def finish_deletion(context: StoreContext, volume_id: VolumeId) -> None:
@@ -62,11 +64,16 @@ def finish_deletion(context: StoreContext, volume_id: VolumeId) -> None:
     try:
         if context.volumes_folder.name in context.files.list(context.path):
             remove_volume_files(context.files, context.volumes_folder, volume_id)
+            failpoints.reach("volume.files-removed")
             context.files.sync_directory(context.volumes_folder)  # or they might come back
     except OSError as error:
         raise write_failure(error, context.volumes_folder / volume_id) from error
     with context.reserve.released_if_low():  # as deleting a snapshot: it must work on a full disk
-        commit_journaled(context, lambda commit: _forget(commit, volume_id))
+        try:
+            commit_journaled(context, lambda commit: _forget(commit, volume_id))
+        except OutcomeUnknownError as error:  # it is marked: whoever opens the store goes on
+            happened, tables = True, error.tables | {Table.VOLUMES.name}
+            raise OutcomeUnknownError(str(error), error.code, happened, tables) from error
 
 
 def _forget(commit: JournaledCommit, volume_id: VolumeId) -> None:

@@ -87,18 +87,27 @@ class WrittenPlan:
         self._base_epoch = base_epoch
         self._epoch = epoch
         self._writes: dict[int, LeafWrites] = {}
+        self._total_blocks = 0
+        self._done_blocks = 0
 
     def work(self, catalog: Catalog, root: int) -> Iterator[LeafWork]:
         """Yield each leaf that was written to, with the blocks to be read."""
         with catalog.read() as reader:
             self._writes = find_writes(reader, self._number, self._base_epoch, self._epoch)
             pages = {leaf: find_leaf(reader, root, leaf) for leaf in self._writes}
-        for leaf, writes in sorted(self._writes.items()):
-            yield leaf, pages[leaf], list(_runs(leaf, writes.written | writes.suspect))
+        flags = {leaf: each.written | each.suspect for leaf, each in sorted(self._writes.items())}
+        self._total_blocks = sum(int(each.sum()) for each in flags.values())
+        for leaf, each in flags.items():
+            self._done_blocks += int(each.sum())
+            yield leaf, pages[leaf], list(_runs(leaf, each))
 
     def is_written(self, index: int) -> bool:
         """Return whether something wrote to the block for certain: then its zeros count."""
         return bool(self._writes[index // LEAF_BLOCKS].written[index % LEAF_BLOCKS])
+
+    def progress(self, end: int, size: int) -> int:
+        """Return the share of the blocks to be read that are: a volume may be mostly unwritten."""
+        return size * self._done_blocks // max(1, self._total_blocks)
 
 
 def _runs(leaf: int, flags: Flags) -> Iterator[tuple[int, int]]:

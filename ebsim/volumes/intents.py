@@ -12,6 +12,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from ebsim import failpoints
 from ebsim.format.intent import (
     INTENT,
     LeftIntents,
@@ -75,7 +76,9 @@ class Intents:
         with self._mutex:
             if leaf in self._noted:
                 return
-            self._append(encode_intent(self._volume_id, leaf)).sync()
+            file = self._append(encode_intent(self._volume_id, leaf))
+            failpoints.reach("intent.written")
+            file.sync()
             self._noted.add(leaf)
 
     def note_local(self, block: int) -> None:
@@ -97,6 +100,7 @@ class Intents:
             self._close()
             with suppress(FileNotFoundError):
                 self._files.remove(self._path)
+                failpoints.reach("intent.removed")
                 self._files.sync_directory(self._path.parent)
             self._noted.clear()
             self._end = 0

@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from ebsim import failpoints
 from ebsim.errors import CorruptionError
 from ebsim.format.kept_block import (
     KEPT_HEADER_SIZE,
@@ -76,6 +77,7 @@ class KeptBlocks:
             self._slots += 1
             file = self._file
         file.write_at(offset + KEPT_HEADER_SIZE, [data])
+        failpoints.reach("keep.half")
         file.write_at(offset, [header])
         with self._mutex:
             self._note(block, through, offset)

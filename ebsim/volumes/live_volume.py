@@ -20,10 +20,12 @@ Reading a loaded block takes no lock.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
+from ebsim import failpoints
 from ebsim.core.block_maps import LEAF_BLOCKS
 from ebsim.core.context import StoreContext
 from ebsim.core.point_in_time import note_durable, note_lost, note_tracked
@@ -38,6 +40,7 @@ from ebsim.errors import CorruptionError, InvalidInputError, LimitExceededError,
 from ebsim.format.records import VolumeRecord
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.storage.failures import is_no_space, read_failure, write_failure
+from ebsim.storage.reserve import DELETION_PART
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.frozen import Frozen
 from ebsim.volumes.origin import Origin
@@ -45,6 +48,10 @@ from ebsim.volumes.volume_files import VolumeFiles
 
 STRIPES = 16
 _ZEROS = bytes(BLOCK_SIZE)
+
+_WRITTEN = 1
+_PUNCHED = 2
+"""Flags of a block written in this epoch; one that gave its space back needs some to be written."""
 
 
 class LiveVolume:
@@ -55,6 +62,7 @@ class LiveVolume:
         number: Its number.
         stripes: Its locks; taken in this order by whoever takes several.
         frozen: The points in time that pending snapshots need, oldest first.
+        closed: Whether its files are closed.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class LiveVolume:
         self.number = volume.number
         self.stripes = tuple(threading.Lock() for _ in range(STRIPES))
         self.frozen = frozen
+        self.closed = False
 
     @property
     def size(self) -> int:
@@ -141,14 +150,15 @@ class LiveVolume:
 
         Raises:
             InvalidInputError: It reaches behind the end of the volume; nothing is written.
-            LimitExceededError: No space; some of it may be written.
+            LimitExceededError: No space, or what is left is kept for deleting; some of it may be
+                written.
             StoreError: The device failed, or a write of this handle failed before.
         """
         length = len(data)
         if offset < 0 or offset + length > self._size:
             raise InvalidInputError(
-                f"{length} bytes at offset {offset} do not fit into volume {self.volume_id}, which "
-                f"has {self._size} bytes; nothing was written."
+                f"{length:,} bytes at offset {offset:,} do not fit into volume {self.volume_id}, "
+                f"which has {self._size:,} bytes; nothing was written."
             )
         if self._context.poison:
             self._context.ensure_writable()
@@ -172,8 +182,8 @@ class LiveVolume:
         end = offset + length
         if offset < 0 or length < 0 or end > self._size:
             raise InvalidInputError(
-                f"{length} bytes at offset {offset} do not fit into volume {self.volume_id}, which "
-                f"has {self._size} bytes; nothing was discarded."
+                f"{length:,} bytes at offset {offset:,} do not fit into volume {self.volume_id}, "
+                f"which has {self._size:,} bytes; nothing was discarded."
             )
         while offset < end:
             block, start = divmod(offset, BLOCK_SIZE)
@@ -210,7 +220,10 @@ class LiveVolume:
                 self._data.sync()
             except OSError as error:
                 raise self._poisoned(error) from error
-            self.save_writes(origin, taken)
+            failpoints.reach("flush.synced")
+            with self._closing_on_failure():
+                self.save_writes(origin, taken)
+            failpoints.reach("flush.committed")
 
     def settle(self) -> None:
         """Make durable, after a flush, what the points in time need that stay pending.
@@ -225,6 +238,8 @@ class LiveVolume:
             self._files.kept.sync()
         except OSError as error:
             raise self._poisoned(error) from error
+
+        failpoints.reach("settle.synced")
 
         def change(writer: CatalogWriter) -> None:
             for point in frozen:
@@ -348,8 +363,10 @@ class LiveVolume:
 
     def close(self, *, clean: bool) -> None:
         """Close the files. With `clean`, all writes were flushed: nothing needs comparing later."""
+        self.closed = True
         if clean:
-            self._files.intents.clear()
+            with suppress(OSError):  # then the next one to open it compares what they name
+                self._files.intents.clear()
         self._files.close()
 
     def _prepare_read(self, offset: int, length: int) -> int:
@@ -372,8 +389,13 @@ class LiveVolume:
             first = leaf is None or not leaf[block % LEAF_BLOCKS]
             if first:
                 self._prepare_write(block, whole=len(part) == BLOCK_SIZE)
+            elif leaf is not None and leaf[block % LEAF_BLOCKS] == _PUNCHED:
+                self._context.reserve.ensure_room(self._files.data_path)
+                leaf[block % LEAF_BLOCKS] = _WRITTEN
             try:
                 self._data.write_at(place, (part,))
+                if first:
+                    failpoints.reach("write.written")
                 if self._origin is not None:
                     self._is_local_now(block)
             except OSError as error:
@@ -394,9 +416,11 @@ class LiveVolume:
     def _prepare_write(self, block: int, *, whole: bool) -> None:
         """Do what the first write to a block in an epoch needs, and note that it is written."""
         self._context.ensure_writable()
+        self._context.reserve.ensure_room(self._files.data_path)
         frozen = self.frozen
         if frozen and self._is_needed(frozen, block):
             self._keep(frozen, block)
+            failpoints.reach("write.kept")
         if not whole:
             self._load_locked(block)
         leaf = block // LEAF_BLOCKS
@@ -405,11 +429,12 @@ class LiveVolume:
         except OSError as error:
             failure = write_failure(error, self._files.data_path)
             raise failure if is_no_space(error) else self._poisoned(error) from error
+        failpoints.reach("write.intended")
         with self._mutex:
             flags = self._written.get(leaf)
             if flags is None:
                 flags = self._written[leaf] = bytearray(LEAF_BLOCKS)
-            flags[block % LEAF_BLOCKS] = 1
+            flags[block % LEAF_BLOCKS] = _WRITTEN
             self._unsaved[self._epoch, leaf] = flags
 
     def _is_local_now(self, block: int) -> None:
@@ -442,8 +467,10 @@ class LiveVolume:
             if leaf is None or not leaf[block % LEAF_BLOCKS]:
                 self._prepare_write(block, whole=True)
             try:
-                if not self._data.punch(block * BLOCK_SIZE, BLOCK_SIZE):
+                # While a volume is being loaded, what is in its file is no hole: see rebuild.
+                if self._origin is not None or not self._data.punch(block * BLOCK_SIZE, BLOCK_SIZE):
                     self._data.write_at(block * BLOCK_SIZE, (_ZEROS,))
+                self._written[block // LEAF_BLOCKS][block % LEAF_BLOCKS] = _PUNCHED
                 self._is_local_now(block)
             except OSError as error:
                 self._write_failed(block)
@@ -454,13 +481,13 @@ class LiveVolume:
         if origin is None or origin.is_local(block):
             return
         data = origin.fetch(block)
+        self._context.reserve.ensure_room(self._files.data_path)
         try:
-            if data is not None:
-                self._data.write_at(block * BLOCK_SIZE, (data,))
-            elif not self._data.punch(block * BLOCK_SIZE, BLOCK_SIZE):
-                self._data.write_at(block * BLOCK_SIZE, (_ZEROS,))  # a crash may have left bytes
+            # Zeros too: a rebuild of the catalog takes a block with a hole for one to be loaded.
+            self._data.write_at(block * BLOCK_SIZE, (_ZEROS if data is None else data,))
         except OSError as error:
             raise write_failure(error, self._files.data_path) from error
+        failpoints.reach("load.written")
         origin.mark_local(block)
 
     def _is_needed(self, frozen: list[Frozen], block: int) -> bool:
@@ -508,10 +535,19 @@ class LiveVolume:
             for point in frozen:
                 note_lost(writer, point.snapshot_id, reason)
 
-        with self._context.reserve.released_if_low():
+        with self._context.reserve.released_if_low(keep=DELETION_PART):
             self._context.catalog.update(change)
         for point in frozen:
             point.failure = point.failure or reason
+
+    @contextmanager
+    def _closing_on_failure(self) -> Iterator[None]:
+        """Close the store's handle for writing when a commit fails."""
+        try:
+            yield
+        except StoreError as error:
+            self._context.poison = self._context.poison or str(error)
+            raise
 
     def _poisoned(self, error: OSError) -> LimitExceededError | StoreError:
         """Close the handle for writing after a failed sync, and return what to raise."""
@@ -534,7 +570,8 @@ class LiveVolume:
 
 
 def _as_flags(written: bytearray) -> Flags:
-    return np.frombuffer(bytes(written), dtype=bool)
+    flags: Flags = np.frombuffer(bytes(written), dtype=np.uint8) != 0
+    return flags
 
 
 def _union(one: bytearray, other: bytearray) -> bytearray:

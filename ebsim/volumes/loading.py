@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
+from ebsim import failpoints
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.reclaim import reclaim_if_possible
@@ -89,8 +90,11 @@ def load_all(
         while not turn.last:
             with _opened(volumes, volume_id, pace, stopped) as live:
                 origin = None if live is None else live.origin
-                if live is None or origin is None:
-                    return live is not None
+                if live is None:
+                    return False
+                if origin is None:
+                    live.flush()  # all of the volume is promised to be durable
+                    return True
                 if not told:
                     told = True
                     total = origin.count_missing() * BLOCK_SIZE
@@ -176,6 +180,7 @@ def _load_turn(
 
 
 def _let_go(context: StoreContext, volume_id: VolumeId) -> None:
+    failpoints.reach("load.before-release")
     commit_journaled(context, lambda commit: _release(commit, volume_id))
 
 

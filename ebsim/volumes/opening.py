@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ebsim import refusals
+from ebsim import failpoints, refusals
 from ebsim.core.block_maps import LEAF_BLOCKS
 from ebsim.core.context import StoreContext
 from ebsim.core.point_in_time import note_lost, note_opened
@@ -11,11 +11,13 @@ from ebsim.core.successors import pending_of_volume
 from ebsim.core.volume_records import get_managed, put_managed
 from ebsim.core.written_blocks import Flags, LeafWrites, add_writes, all_flags, no_flags
 from ebsim.errors import CorruptionError
+from ebsim.format.intent import LeftIntents
 from ebsim.format.records import SnapshotRecord, VolumeRecord
 from ebsim.ids import SnapshotId, VolumeId
 from ebsim.results import VolumeState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.failures import read_failure
+from ebsim.storage.files import forget_cached
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.frozen import Frozen
 from ebsim.volumes.live_volume import LiveVolume
@@ -72,12 +74,7 @@ def _make_good(
 
     In an epoch whose writes are tracked, nothing is suspect.
     """
-    try:
-        left = files.intents.left_behind()
-        if left is not None and left.local:
-            files.data.sync()
-    except OSError as error:
-        raise read_failure(error, files.data_path) from error
+    left = _left_behind(files)
     if left is None:
         size = volume.size_bytes // BLOCK_SIZE
         leaves = set(range(-(-size // LEAF_BLOCKS)))
@@ -102,11 +99,28 @@ def _make_good(
             return current
 
         volume = context.catalog.update(change)
+    failpoints.reach("open.made-good")
     try:
         files.intents.clear()
     except OSError as error:
         raise read_failure(error, files.data_path) from error
     return volume
+
+
+def _left_behind(files: VolumeFiles) -> LeftIntents | None:
+    """Return what a process that died may have written to, once what it loaded is durable.
+
+    It may have died of a failed sync: then the kernel remembers blocks that the disk lacks.
+    """
+    try:
+        left = files.intents.left_behind()
+        if left is None or left.leaves:
+            forget_cached(files.data_path)
+        if left is not None and left.local:
+            files.data.sync()
+    except OSError as error:
+        raise read_failure(error, files.data_path) from error
+    return left
 
 
 def _frozen(context: StoreContext, snapshot_id: SnapshotId) -> Frozen:

@@ -11,30 +11,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ebsim import refusals
-from ebsim.core.changes import JournaledCommit, commit_journaled, writing
+from ebsim.core.access import same_owner
+from ebsim.core.changes import KEPT, JournaledCommit, commit_journaled, writing
 from ebsim.core.context import StoreContext
 from ebsim.core.events import volume_changed
 from ebsim.core.lineage import add_hold
 from ebsim.core.reclaim import reclaim_if_possible
+from ebsim.core.volume_parent import begin_lineage
 from ebsim.core.volume_records import (
     describe_volumes,
+    ensure_own_volumes,
     get_managed,
     list_modifications,
     list_volumes,
     modify_volume,
     new_volume_record,
     origin_of,
+    own_volume,
     put_managed,
     to_volume,
 )
+from ebsim.core.volume_types import ensure_figures
+from ebsim.core.whole_numbers import ensure_whole
 from ebsim.errors import CorruptionError
 from ebsim.format.catalog_values import Table, number_key
 from ebsim.format.records import VolumeRecord
-from ebsim.ids import parse_volume_id
+from ebsim.ids import VolumeId, parse_volume_id
 from ebsim.progress import Progress, SilentProgress
 from ebsim.requests import VolumeModificationRequest, VolumeQuery, VolumeRequest
-from ebsim.results import Volume, VolumeModification, VolumePage
+from ebsim.results import Volume, VolumeModification, VolumePage, VolumeState
 from ebsim.units import size_gib
+from ebsim.volumes.file_limits import ensure_file_possible
 
 if TYPE_CHECKING:
     from ebsim.volumes.managed import ManagedVolumes
@@ -75,7 +82,7 @@ class VolumeOperations:
             NotFoundError: There is no such volume.
         """
         with self._context.catalog.read() as reader:
-            return self._show(get_managed(reader, parse_volume_id(volume_id)))
+            return self._show(own_volume(self._context, reader, parse_volume_id(volume_id)))
 
     def list(self, query: VolumeQuery | None = None) -> list[Volume]:
         """Return the volumes that a query asks for, oldest first; without one, all there are.
@@ -84,7 +91,7 @@ class VolumeOperations:
             InvalidInputError, NotFoundError, LimitExceededError: As `describe`.
         """
         with self._context.catalog.read() as reader:
-            found = list_volumes(reader, query)
+            found = list_volumes(reader, query, self._context.caller)
         return [self._show(record) for record in found]
 
     def describe(self, query: VolumeQuery | None = None) -> VolumePage:
@@ -107,12 +114,14 @@ class VolumeOperations:
 
         def change(commit: JournaledCommit) -> tuple[VolumeRecord, VolumeModification]:
             changed, modification = modify_volume(self._context, commit.writer, volume_id, request)
+            ensure_file_possible(self._context, changed)
             volume_changed(
                 self._context, commit.writer, changed, "modifyVolume", modification.state
             )
             commit.journal("modify-volume", {"volume": asdict(changed)})
             return changed, modification
 
+        self._own(volume_id)
         with writing(self._context):
             record, modification = commit_journaled(self._context, change)
         live = self._held().live.find(record.volume_id)
@@ -128,21 +137,27 @@ class VolumeOperations:
             NotFoundError: There is no such volume.
         """
         with self._context.catalog.read() as reader:
-            return list_modifications(reader, volume_ids, self._context.clock.now_us())
+            return list_modifications(self._context, reader, volume_ids)
 
-    def delete(self, volume_id: str) -> None:
+    def delete(self, volume_id: str) -> VolumeState:
         """Delete a volume; its snapshots stay, and pending ones are completed first.
+
+        Returns:
+            `deleted`, or `deleting` while pending snapshots still need its data.
 
         Raises:
             InvalidInputError: The id is malformed.
             NotFoundError: There is no such volume.
             ConflictError: It is open, or in a wrong state.
         """
-        wanted = parse_volume_id(volume_id)
+        wanted = self._own(volume_id)
         self._held().background.stop(wanted)
-        with writing(self._context):
+        with writing(self._context, KEPT):
             self._held().live.delete(wanted)
             reclaim_if_possible(self._context)
+        with self._context.catalog.read() as reader:
+            left = reader.get(Table.VOLUMES, wanted.encode())
+        return VolumeState.DELETED if left is None else VolumeState.DELETING
 
     def import_image(
         self,
@@ -166,6 +181,7 @@ class VolumeOperations:
         from ebsim.volumes.importing import copy_source
 
         request = request or VolumeRequest()
+        ensure_figures(request)
         if request.snapshot_id:
             raise refusals.invalid_combination(
                 "A volume is made of an image or of a snapshot, not of both."
@@ -178,7 +194,10 @@ class VolumeOperations:
                 )
             volume = self.create(replace(request, size_gib=request.size_gib or wanted))
             try:
-                with writing(self._context), self._held().live.using(volume.volume_id) as live:
+                with (
+                    writing(self._context, KEPT),
+                    self._held().live.using(volume.volume_id) as live,
+                ):
                     copy_source(source, live, progress or SilentProgress())
             except BaseException:
                 if not self._context.poison:
@@ -197,9 +216,9 @@ class VolumeOperations:
         """
         from ebsim.volumes.volume_file import VolumeFile
 
-        registry = self._held().live
-        with writing(self._context):
-            live = registry.acquire(parse_volume_id(volume_id), as_file=True)
+        registry, wanted = self._held().live, self._own(volume_id)
+        with writing(self._context, KEPT):
+            live = registry.acquire(wanted, as_file=True)
         return VolumeFile(live, lambda: registry.release(live, as_file=True))
 
     def initialize(
@@ -220,13 +239,20 @@ class VolumeOperations:
         """
         from ebsim.volumes.loading import Pace, load_all
 
+        ensure_whole(rate, "rate")
         if rate is not None and rate < 1:
             raise refusals.invalid_value(rate, "rate", "It is in MiB a second, at least 1")
-        wanted = parse_volume_id(volume_id)
+        wanted = self._own(volume_id)
         self._held().background.stop(wanted)
         pace = Pace(rate or 0, threading.Event().wait)
-        with writing(self._context):
+        with writing(self._context, KEPT):
             load_all(self._context, self._held().live, wanted, pace, progress or SilentProgress())
+
+    def _own(self, volume_id: str) -> VolumeId:
+        """Return the id of a volume of the caller's."""
+        wanted = parse_volume_id(volume_id)
+        ensure_own_volumes(self._context, [wanted])
+        return wanted
 
     def _show(self, record: VolumeRecord) -> Volume:
         """Return a volume as a user sees it, with how much of it is loaded."""
@@ -237,28 +263,32 @@ class VolumeOperations:
         live = self._held().live.find(record.volume_id)
         origin = (live.origin if live else None) or Origin(self._context, record)
         try:
-            loaded = record.origin_blocks - origin.count_missing()
+            missing = origin.count_missing()
         except CorruptionError:
             with self._context.catalog.read() as reader:
                 again = get_managed(reader, record.volume_id)
             if again.origin_hold:
                 raise
             return to_volume(again)  # its loading ended just now, and the map is let go of
-        return to_volume(record, min(99, 100 * loaded // record.origin_blocks))
+        loaded = record.origin_blocks - missing
+        return to_volume(record, 100 * loaded // record.origin_blocks)
 
 
 def _create(commit: JournaledCommit, request: VolumeRequest) -> VolumeRecord:
     context, writer = commit.context, commit.writer
-    origin = origin_of(writer, request)
+    origin = origin_of(context, writer, request)
     record = new_volume_record(context, writer, request, origin)
+    ensure_file_possible(context, record)
     if origin is not None:
         record = replace(
             record,
             origin_hold=add_hold(writer, origin.node, origin.root),
             origin_root=origin.root,
             origin_blocks=origin.full_blocks,
-            lineage=origin.lineage,
+            lineage=origin.lineage if same_owner(origin, record) else 0,
         )
+        if not record.lineage:
+            begin_lineage(writer, record)
         key = origin.snapshot_id.encode() + number_key(record.number)
         writer.put(Table.VOLUME_ORIGINS, key, record.volume_id.encode())
     put_managed(writer, record)

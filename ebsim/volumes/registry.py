@@ -4,6 +4,7 @@ A volume's live data are open in one process at a time; a kernel lock, which die
 sees to that. A pending snapshot, or loading behind the scenes, is a user like any other.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from ebsim import refusals
 from ebsim.core.context import StoreContext
 from ebsim.core.volume_records import managed_volumes
-from ebsim.errors import ConflictError
+from ebsim.errors import ConflictError, ErrorCode, StoreError
 from ebsim.ids import VolumeId
 from ebsim.storage.locks import Lock, named_region
 from ebsim.volumes.deletion import finish_deletion, is_deleting, mark_deleting
@@ -22,6 +23,13 @@ from ebsim.volumes.opening import open_live_volume
 PATIENCE = 20
 PATIENCE_S = 1.0
 """How often, and for how long, another process is given the time to let a volume go."""
+
+
+_WHAT_OTHERS_DO = (
+    "it reads, writes or loads the volume, or copies a pending snapshot of it; try again when it "
+    "is done (`ebsim snapshot list --state pending` shows the snapshots, and `ebsim snapshot wait` "
+    "waits for one)"
+)
 
 
 @dataclass(slots=True)
@@ -47,6 +55,7 @@ class LiveVolumes:
         self._pause = pause or threading.Event().wait
         self._entries: dict[VolumeId, _Entry] = {}
         self._mutex = threading.Lock()
+        self._pid = os.getpid()
 
     def acquire(self, volume_id: VolumeId, *, as_file: bool = False) -> LiveVolume:
         """Return a volume's live data, opened if need be; `release` it.
@@ -58,7 +67,19 @@ class LiveVolumes:
         Raises:
             ConflictError: Another process has it open.
             NotFoundError, CorruptionError, StoreError, LimitExceededError: As `open_live_volume`.
+            StoreError: StoreForked: the process was forked while the store was open; or the store
+                lies on a read-only file system.
         """
+        if os.getpid() != self._pid:
+            raise StoreError(
+                "this process was forked while the store was open: open the store again in it",
+                ErrorCode.STORE_FORKED,
+            )
+        if self._context.catalog.read_only:
+            raise StoreError(
+                f"the store {self._context.path} lies on a read-only file system, and opening a "
+                f"volume writes: mount it for writing, or `ebsim restore` a snapshot of {volume_id}"
+            )
         with self._mutex:
             entry = self._entries.get(volume_id)
             if entry is None:
@@ -112,7 +133,9 @@ class LiveVolumes:
         with self._mutex:
             entry = self._entries.get(volume_id)
             if entry is not None and entry.files:
-                raise refusals.volume_in_use(volume_id, "this process")
+                raise refusals.volume_in_use(
+                    volume_id, "this process", "close its file object, then try again"
+                )
             lock = self._lock(volume_id) if entry is None else None
             try:
                 mark_deleting(self._context, volume_id)
@@ -175,4 +198,4 @@ class LiveVolumes:
             if lock is not None:
                 return lock
             self._pause(PATIENCE_S / PATIENCE)  # its process may just be letting go
-        raise refusals.volume_in_use(volume_id, "another process")
+        raise refusals.volume_in_use(volume_id, "another process", _WHAT_OTHERS_DO)

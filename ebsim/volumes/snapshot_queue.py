@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
+from ebsim import failpoints
 from ebsim.config import Compression, SnapshotOptions
 from ebsim.core.abandon import abandon
 from ebsim.core.changes import writing
@@ -42,6 +43,7 @@ from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId, VolumeId
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.storage.reserve import DELETION_PART
 from ebsim.volumes.beginning import begin_snapshots, check_request
 from ebsim.volumes.frozen import Frozen
 from ebsim.volumes.frozen_source import StoppedError, WrittenPlan
@@ -92,7 +94,9 @@ class SnapshotQueue:
             records = self._context.catalog.update(
                 lambda writer: begin_snapshots(self._context, writer, volume_ids, options, session)
             )
+            failpoints.reach("queue.begun")
             jobs = self._freeze(lives, records, options)
+            failpoints.reach("queue.frozen")
             undo.pop_all()
             for job in jobs:
                 if not self._enqueue(job):
@@ -141,12 +145,13 @@ class SnapshotQueue:
             undo.pop_all()
             for record, live in zip(records, lives, strict=True):
                 point, size = points[record.snapshot_id], record.size_bytes
-                job = SnapshotJob(record.snapshot_id, live, point, Compression(), group, size)
+                stored = Compression.parse(record.compression or "zstd")
+                job = SnapshotJob(record.snapshot_id, live, point, stored, group, size)
                 self._enqueue(job)
 
     def _give_up(self, records: list[SnapshotRecord], reason: str) -> None:
         """End snapshots whose points in time do not exist any more."""
-        with self._context.reserve.released_if_low():
+        with self._context.reserve.released_if_low(keep=DELETION_PART):
             for record in records:
                 with suppress(NotFoundError):  # another process was faster
                     self._context.catalog.update(
@@ -249,9 +254,11 @@ class SnapshotQueue:
         try:
             with writing(self._context):
                 completed = self._make(job)
+                failpoints.reach("queue.completed")
                 keep = False
                 if completed.deletion_wanted:
-                    delete_snapshots(self._context, [job.snapshot_id], dry_run=False)
+                    with suppress(NotFoundError):  # another process was faster
+                        delete_snapshots(self._context, [job.snapshot_id], dry_run=False)
                 reclaim_if_possible(self._context)
         except StoppedError:
             _log.info("%s stays pending", job.snapshot_id)
@@ -276,6 +283,7 @@ class SnapshotQueue:
             record = context.catalog.update(
                 lambda writer: _take_up(writer, snapshot_id, session.number)
             )
+            failpoints.reach("queue.taken-up")
             plan = WrittenPlan(job.live.number, record.base_epoch, record.epoch)
             source = job.open_source(record)
             making = Making(context, session, source, plan, snapshot_id, job.compression)
@@ -306,6 +314,7 @@ class SnapshotQueue:
             try:
                 if not keep:
                     job.live.thaw(job.frozen)
+                    failpoints.reach("queue.thawed")
             finally:
                 self._volumes.release(job.live)
             reclaim_if_possible(self._context)

@@ -7,6 +7,7 @@ to come completes all of them; one that fails fails all (semantics section 3.6).
 import threading
 from collections.abc import Sequence
 
+from ebsim import failpoints
 from ebsim.core.complete import CompletionChange
 from ebsim.core.context import StoreContext
 from ebsim.core.events import snapshot_set_ended
@@ -98,7 +99,9 @@ class SnapshotSet:
             snapshot_set_ended(self._context, writer, list(done.values()))
             return done
 
+        failpoints.reach("set.ready")
         self._completed = self._context.catalog.update(change)
+        failpoints.reach("set.committed")
 
     def _tell_failure(self, writer: CatalogWriter) -> None:
         members = [find_snapshot(writer, member) for member in self._members]

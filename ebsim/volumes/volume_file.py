@@ -3,9 +3,10 @@
 import io
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ebsim.errors import InvalidInputError
+from ebsim.errors import ErrorCode, InvalidInputError, StoreError
 from ebsim.volumes.live_volume import LiveVolume
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ class VolumeFile(io.RawIOBase):
     `pread` and `pwrite` do not move the position and may be called from several threads. What was
     written is seen by every reader at once; it is durable when `flush` has returned. A write that
     would reach behind the end is refused whole. Errors are ebsim's, not OSError.
+
+    A child that was forked with the volume open is refused: nobody would note what it writes.
     """
 
     def __init__(self, live: LiveVolume, release: Callable[[], None]) -> None:
@@ -25,6 +28,7 @@ class VolumeFile(io.RawIOBase):
         self._live = live
         self._release = release
         self._position = 0
+        self._pid = os.getpid()
         self.mode = "rb+"
         self.name = live.volume_id
 
@@ -82,8 +86,15 @@ class VolumeFile(io.RawIOBase):
         return done
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Return up to `length` bytes from `offset` on; fewer only at the end of the volume."""
+        """Return up to `length` bytes from `offset` on; fewer only at the end of the volume.
+
+        Raises:
+            InvalidInputError: The length or the offset is negative.
+            CorruptionError, StoreError: As `readinto`.
+        """
         self._ensure_open()
+        if length < 0:
+            raise InvalidInputError(f"Cannot read {length} bytes of a volume.")
         return self._live.read(offset, length)
 
     def pread_into(self, buffer: "WriteableBuffer", offset: int) -> int:
@@ -124,11 +135,16 @@ class VolumeFile(io.RawIOBase):
             StoreError: The device failed; the store must be opened anew.
         """
         if not self.closed:
+            self._ensure_open()
             self._live.flush()
 
     def close(self) -> None:
-        """Flush and close; a second call does nothing."""
+        """Flush and close; a second call does nothing. A forked child leaves both to its parent."""
         if self.closed:
+            return
+        if os.getpid() != self._pid or self._live.closed:  # a store that is closed has flushed it
+            with suppress(StoreError):
+                super().close()  # refused to flush, and closed
             return
         try:
             super().close()  # flushes
@@ -138,3 +154,13 @@ class VolumeFile(io.RawIOBase):
     def _ensure_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on a closed volume")
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"this process was forked while volume {self.name} was open: open the store again "
+                "in it",
+                ErrorCode.STORE_FORKED,
+            )
+        if self._live.closed:
+            raise StoreError(
+                f"the store of volume {self.name} is closed: open it again", ErrorCode.STORE_CLOSED
+            )

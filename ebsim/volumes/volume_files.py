@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebsim import failpoints
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.ids import VolumeId
 from ebsim.storage.failures import read_failure, write_failure
@@ -45,7 +46,9 @@ def create_volume_files(
         files.make_directory(folder)
         remove_volume_files(files, folder, volume_id)
         files.create(folder / f"{volume_id}.data").close()
+        failpoints.reach("volume.file-made")
         files.sync_directory(folder)
+        failpoints.reach("volume.file-synced")
         files.sync_directory(folder.parent)
     except OSError as error:
         raise write_failure(error, folder / f"{volume_id}.data") from error

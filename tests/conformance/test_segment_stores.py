@@ -304,6 +304,27 @@ class SegmentStoreTests(ABC):
             store.read_header(ONE)
         assert read(store, ONE, place) == b"first"
 
+    def test_header_that_was_damaged_is_written_anew(self, store: SegmentStore) -> None:
+        (place,) = fill(store, ONE, b"first")
+        raw = self.get_raw(ONE)
+        self.put_raw(ONE, b"?" * UNIT + raw[UNIT:])
+
+        store.rewrite_header(header_of(ONE))
+
+        assert self.get_raw(ONE) == raw
+        assert read(store, ONE, place) == b"first"
+
+    def test_raw_bytes_are_read_as_they_are(self, store: SegmentStore) -> None:
+        ((offset, extent),) = fill(store, ONE, b"first")
+        raw = bytearray(self.get_raw(ONE))
+        raw[offset + 5] ^= 0x04
+        self.put_raw(ONE, bytes(raw))
+
+        assert store.read_raw(ONE, offset, extent) == bytes(raw[offset : offset + extent])
+        assert store.read_raw(ONE, 0, UNIT) == raw_header(ONE)
+        assert store.read_raw(ONE, offset, 2 * extent + UNIT) == bytes(raw[offset:])
+        assert store.read_raw(NONE, offset, extent) == b""
+
     def test_every_cut_of_the_last_record_is_damage(self, store: SegmentStore) -> None:
         """F19"""
         first, last = fill(store, ONE, b"first", b"last" * 2000)

@@ -1,10 +1,12 @@
-"""Every numbered claim, invariant and fault of the documents is shown by a test that exists.
+"""Every numbered claim, promise, invariant and fault of the documents is shown by a test.
 
 The documents name their tests as `tests/PATH.py::NAME`, or with a class between. The code and the
-tests name the documents' numbers: S-7 in docs/semantics.md, I-4 in docs/format.md, F14 in
-docs/testing.md, "semantics section 2.3". Both directions must lead somewhere.
+tests name the documents' numbers: S-7 in docs/semantics.md, I-4 in docs/format.md, P-2 in
+docs/durability.md, F14 in docs/testing.md, "semantics section 2.3". Both directions must lead
+somewhere.
 
-A fault that no test shows yet says so.
+A fault that no test shows yet says so. Campaigns (`make torture`) are named as "the campaign `X`",
+or "the campaigns `X`, `Y` and `Z`"; each must be one that is run.
 """
 
 import ast
@@ -14,12 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from ebsim.testing.torture import campaigns
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
 CODE = [
     path for folder in ("ebsim", "tests") for path in sorted((REPOSITORY / folder).rglob("*.py"))
 ]
 
+_CAMPAIGNS = re.compile(r"\bcampaigns? ((?:`[\w-]+`(?:, | and )?)+)")
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+(?:::\w+)?)`")
 
 
@@ -37,8 +42,10 @@ def sections(text: str, beginning: str) -> dict[str, str]:
 CLAIMS = {
     **sections(read("docs/semantics.md"), r"^#### (S-\d+) "),
     **sections(read("docs/format.md"), r"^- \*\*(I-\d+)\*\* "),
+    **sections(read("docs/durability.md"), r"^### (P-\d+) "),
     **sections(read("docs/testing.md"), r"^\| (F\d+) \|"),
 }
+PROMISES = [number for number in CLAIMS if number.startswith("P-")]
 
 
 @lru_cache
@@ -69,8 +76,39 @@ def test_tests_that_are_named_exist(document: Path) -> None:
         assert name in functions(REPOSITORY / path), f"{path}::{name}"
 
 
+def named_campaigns(text: str) -> set[str]:
+    """Return the campaigns that a text names."""
+    return {name for names in _CAMPAIGNS.findall(text) for name in re.findall(r"`(.+?)`", names)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_campaigns_that_are_named_are_run(document: Path) -> None:
+    run = {each.name for each in campaigns.ALL}
+
+    assert named_campaigns(document.read_text(encoding="utf-8")) <= run
+
+
+def test_promises_are_seven_and_say_what_shows_them() -> None:
+    assert len(PROMISES) == 7
+    for number in PROMISES:
+        body = re.split(r"(?m)^#", CLAIMS[number])[0]
+        (shown,) = re.findall(r"(?m)^Shown by (.*)$", body)
+        assert _TEST.search(shown), number
+
+
+def test_readme_leads_to_each_promise() -> None:
+    promises = re.search(r"(?s)## What it promises\n(.*?)\n## ", read("README.md"))
+    assert promises is not None
+    lines = re.findall(r"(?m)^(\d+)\. \[(.+?)\]\(docs/durability\.md#(.+?)\)", promises[1])
+
+    assert [f"P-{number}" for number, _, _ in lines] == PROMISES
+    for number, title, anchor in lines:
+        assert CLAIMS[f"P-{number}"].splitlines()[0] == title
+        assert anchor.startswith(f"p-{number}-")
+
+
 def test_numbers_of_claims_have_no_gaps() -> None:
-    for letter in ("S-", "I-"):
+    for letter in ("S-", "I-", "P-"):
         numbers = [int(name.removeprefix(letter)) for name in CLAIMS if name.startswith(letter)]
         assert sorted(numbers) == list(range(1, len(numbers) + 1))  # each keeps its number
 
@@ -85,7 +123,7 @@ def test_each_claim_about_ebs_has_its_parts() -> None:
 def test_numbers_in_the_code_are_those_of_the_documents() -> None:
     for path in CODE:
         if path != Path(__file__).resolve():
-            found = re.findall(r"\b(?:[SI]-\d+|F\d\d?)\b", path.read_text(encoding="utf-8"))
+            found = re.findall(r"\b(?:[SIP]-\d+|F\d\d?)\b", path.read_text(encoding="utf-8"))
             assert set(found) <= set(CLAIMS), path
 
 

@@ -43,7 +43,7 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md
 
 HOME = "/home/you"
 COLUMNS = 100
-PATIENCE_S = 180
+PATIENCE_S = 270
 
 STORED_MEMBERS = (
     "StoredSizeInBytes",

@@ -4,6 +4,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ebsim.engine import Seams, Store
 from ebsim.errors import EbsimError, LimitExceededError
 from ebsim.requests import VolumeRequest
 from ebsim.results import Snapshot, SnapshotState
+from ebsim.storage.reserve import DELETION_PART, RESERVE_SIZE
 from ebsim.testing.contents import noise_block
 from ebsim.testing.invariants import assert_healthy, assert_store_matches
 from ebsim.testing.model import ReferenceModel
@@ -229,3 +231,66 @@ def test_compaction_with_little_space(small_disk: Path, left_mib: int) -> None:
             assert store.stats().stored_size_bytes < before.stored_size_bytes
         assert_store_matches(store, model)
         assert_healthy(store)
+
+
+# The reserve
+
+
+def test_disk_that_a_volume_filled_up_still_deletes(small_disk: Path) -> None:
+    """F16: neither the record of a failed snapshot nor another write takes what deleting needs."""
+    path = small_disk / "store"
+    with Store.create(path) as store:
+        volume = store.volumes.create(VolumeRequest(size_gib=1)).volume_id
+        with store.volumes.open(volume) as file:
+            for block in range(8):
+                file.pwrite(noise_block(block), block * BLOCK_SIZE)
+        kept = store.create_snapshot(volume).snapshot_id
+        store.wait_snapshots([kept])
+        with pytest.raises(LimitExceededError, match="no space"):
+            write_until_full(store, volume, 8)
+    failed = []
+    for _ in range(3):
+        with Store.open(path) as store:
+            with suppress(LimitExceededError):
+                failed.append(store.create_snapshot(volume).snapshot_id)
+                assert store.wait_snapshots(failed[-1:])[0].state is SnapshotState.ERROR
+            assert (path / "reserve").stat().st_blocks * 512 >= DELETION_PART
+            with pytest.raises(LimitExceededError, match="no space"):
+                write_until_full(store, volume, 200)
+    assert failed
+    with Store.open(path) as store:
+        store.delete_snapshots([kept, *failed])
+        store.volumes.delete(volume)
+        assert store.list_snapshots() == []
+        assert_healthy(store)
+    with Store.open(path) as store:
+        assert (path / "reserve").stat().st_blocks * 512 >= RESERVE_SIZE
+        assert free_bytes(small_disk) > DISK_SIZE - 2 * RESERVE_SIZE - 8 * MIB
+
+
+def test_writes_stop_where_the_reserve_is_lost(small_disk: Path) -> None:
+    """A process died while it was given up; the space that is left is still for deleting."""
+    path = small_disk / "store"
+    with Store.create(path) as store:
+        volume = store.volumes.create(VolumeRequest(size_gib=1)).volume_id
+        with store.volumes.open(volume) as file:
+            file.pwrite(noise_block(0), 0)
+            file.flush()
+            shown = store.create_snapshot(volume)
+            store.wait_snapshots([shown.snapshot_id])
+            fill(small_disk)
+            (path / "reserve").unlink()
+            before = free_bytes(small_disk)
+            for offset in (0, 5 * BLOCK_SIZE):
+                with pytest.raises(LimitExceededError, match="kept for deleting"):
+                    file.pwrite(noise_block(1), offset)
+            assert free_bytes(small_disk) > before - MIB
+            assert file.pread(BLOCK_SIZE, 0) == noise_block(0)
+        store.delete_snapshots([shown.snapshot_id])
+
+
+def write_until_full(store: Store, volume: str, first: int) -> None:
+    """Write noise to the blocks from `first` on until that is refused, for a whole volume."""
+    with store.volumes.open(volume) as file:
+        for block in range(first, file.size // BLOCK_SIZE):
+            file.pwrite(noise_block(block), block * BLOCK_SIZE)

@@ -8,8 +8,9 @@ import pytest
 
 from ebsim import Store
 from ebsim.errors import StoreError
+from ebsim.requests import VolumeRequest
 from ebsim.testing.sources import MemorySource
-from ebsim.units import BLOCK_SIZE
+from ebsim.units import BLOCK_SIZE, GIB
 
 pytestmark = pytest.mark.root("mount")
 
@@ -30,6 +31,7 @@ def test_a_read_only_store_can_be_read_and_not_written(file_system: Path, tmp_pa
     source = MemorySource("memory:web", bytearray(CONTENT))
     with Store.create(file_system / "store") as store:
         kept = store.create_snapshot(source).snapshot_id
+        volume = store.volumes.create(VolumeRequest(size_gib=1)).volume_id
     subprocess.run(["mount", "-o", "remount,ro", file_system], check=True)
 
     with Store.open(file_system / "store") as store:
@@ -41,5 +43,8 @@ def test_a_read_only_store_can_be_read_and_not_written(file_system: Path, tmp_pa
             store.create_snapshot(source)
         with pytest.raises(StoreError, match=r"is read-only|open it again"):
             store.delete_snapshots([kept])
+        assert store.volumes.get(volume).size_bytes == GIB
+        with pytest.raises(StoreError, match="read-only file system, and opening a volume writes"):
+            store.volumes.open(volume)
 
     assert (tmp_path / "restored.img").read_bytes() == CONTENT

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from ebsim import failpoints
 from ebsim.engine import Seams, Store
 from ebsim.errors import CorruptionError, EbsimError
 from ebsim.format.segment import RecordKind
+from ebsim.requests import VolumeRequest
 from ebsim.results import RebuildReport
 from ebsim.storage.files import Buffer, File, PosixFile, PosixFiles
 from ebsim.storage.segment_scan import scan_segment
 from ebsim.testing.contents import palette_block
 from ebsim.testing.damage import damage_block, flip_bit, segment_files
+from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.memory_store import leave_as_if_killed
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import MemorySource
@@ -22,6 +25,10 @@ from ebsim.units import BLOCK_SIZE
 
 class Died(BaseException):
     """The process ends here."""
+
+
+IMMORTAL = 1_000_000
+"""More changes than any test makes."""
 
 
 class MortalFiles(PosixFiles):
@@ -247,11 +254,13 @@ def test_catalog_lost_with_the_process_that_wrote(folder: Path, seams: Seams, wh
     folder.rename(template)
     outcomes = set()
     died = True
-    for steps in range(5, 60):
+    for steps in range(60):
         shutil.copytree(template, folder)
-        mortal = MortalFiles(steps)
+        mortal = MortalFiles(IMMORTAL)
         context = Store.open(folder, Seams(mortal, seams.clock, SeededEntropy(steps)))._context
+        mortal.left = steps
         died = _act(Store(context), what, before)
+        mortal.left = IMMORTAL
         leave_as_if_killed(context)
         context.catalog.close()
         shutil.rmtree(folder / "catalog")
@@ -284,3 +293,35 @@ def _act(store: Store, what: str, before: dict[str, list[bytes]]) -> bool:
     except (Died, EbsimError):
         return True
     return False
+
+
+def test_set_whose_journal_breaks_off_is_not_there_by_half(
+    fast_path: Path, seams: Seams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut between the entries of a set's members, each of which is synced by itself."""
+    path = fast_path / "store"
+    cut: list[Path] = []
+
+    def photograph(name: str) -> None:
+        if name == "journal.synced" and begun:
+            cut.append(fast_path / f"cut-{len(cut)}")
+            shutil.copytree(path, cut[-1])
+
+    begun: list[str] = []
+    with Store.create(path, seams) as store:
+        volumes = [store.volumes.create(VolumeRequest(size_gib=1)).volume_id for _ in range(3)]
+        for volume in volumes:
+            with store.volumes.open(volume) as file:
+                file.pwrite(palette_block(1), 0)
+        monkeypatch.setattr(failpoints, "reach", photograph)
+        begun += [each.snapshot_id for each in store.create_snapshots(volumes)]
+        store.wait_snapshots(begun)
+    monkeypatch.undo()
+
+    left = []
+    for each in cut:
+        Store.rebuild(each, seams)
+        with Store.open(each, seams) as store:
+            left.append(len(store.list_snapshots()))
+            assert_healthy(store)
+    assert left == [0, 0, 3]

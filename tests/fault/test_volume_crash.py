@@ -7,16 +7,13 @@ real processes and files is in test_volume_kill.py.
 import os
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from ebsim.engine import Store
-from ebsim.results import SnapshotState
-from ebsim.testing.machine import Killed, Machine, Process
+from ebsim.testing.machine_play import Play
 from ebsim.testing.volume_stories import STORIES
-from ebsim.testing.volume_story import Actor, Ids, Line, assert_story_survived, perform
+from ebsim.testing.volume_story import Line
 
 pytestmark = [
     pytest.mark.crash,
@@ -24,57 +21,6 @@ pytestmark = [
 ]
 
 LONG = os.environ.get("EBSIM_TEST_PROFILE") == "long"
-
-
-class Play:
-    """A story on a machine, acted out by a process that dies."""
-
-    def __init__(self, folder: Path, story: list[Line]) -> None:
-        self.machine = Machine(folder)
-        self.story = story
-        self.ids: Ids = {}
-        self.done = 0
-
-    def run(self, die_at: int | None) -> bool:
-        """Return whether the process died before the end; then it is dead now."""
-        process = self.machine.start(die_at)
-        try:
-            store = process.open()
-            actor = Actor(store, process.go, self.ids, process.pause)
-            perform(actor, self.story, self._told)
-        except Killed:
-            process.kill()
-            return True
-        if process.dead:  # a thread of it was hit, and nothing came after
-            process.kill()
-            return True
-        process.kill()
-        return False
-
-    def settle(self, store: Store, process: Process) -> None:
-        """Wait until no snapshot is pending."""
-        while any(each.state is SnapshotState.PENDING for each in store.list_snapshots()):
-            process.pause()
-
-    def _told(self, done: int) -> None:
-        self.done = done
-
-    def assert_survived(self, *, cut: bool) -> None:
-        process = self.machine.start()
-        store = process.open()
-        assert_story_survived(store, self.story, self.done, self.ids, cut=cut)
-        store.close()
-        self.assert_nothing_is_left()
-
-    def assert_nothing_is_left(self) -> None:
-        """Only the live data of volumes are there, and nothing waits for anybody."""
-        folder = Path("/store/volumes")
-        process = self.machine.start()
-        with process.open() as store:
-            volumes = {f"{each.volume_id}.data" for each in store.volumes.list()}
-            if volumes:
-                assert set(self.machine.files.list(folder)) <= volumes
-            assert store.check(data=True).findings == ()
 
 
 def die_at_each_step(
@@ -111,10 +57,7 @@ def test_killed_again_while_recovering(fast_path: Path, name: str) -> None:
     chance = random.Random(name)
 
     def again(play: Play) -> bool:
-        process = play.machine.start(die_at=chance.randrange(1, 60))
-        with suppress(Killed):
-            play.settle(process.open(), process)
-        process.kill()
+        play.recover(chance.randrange(1, 60))
         return False
 
     die_at_each_step(fast_path, STORIES[name], 6, again)
@@ -138,10 +81,7 @@ def test_power_cut_after_a_kill(fast_path: Path, name: str) -> None:
     chance = random.Random(name)
 
     def kill_and_cut(play: Play) -> bool:
-        process = play.machine.start(die_at=chance.randrange(1, 60))
-        with suppress(Killed):
-            play.settle(process.open(), process)
-        process.kill()
+        play.recover(chance.randrange(1, 60))
         play.machine.cut_power(chance)
         return True
 

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import pytest
 
+from ebsim.caller import Caller
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.testing.sources import MemorySource, ObservedSource
@@ -307,7 +308,8 @@ def test_output_that_cannot_be_written_is_a_clear_error(
     assert errors == "ebsim: error: stdout: No space left on device\n"
 
 
-def test_a_closed_standard_output_is_no_error(user: User) -> None:
+def test_a_closed_standard_output_is_told(user: User) -> None:
+    """Silence must not be taken for an empty answer."""
     user.json("init")
     command = [sys.executable, "-m", "ebsim", "snapshot", "list"]
     done = subprocess.run(
@@ -316,7 +318,8 @@ def test_a_closed_standard_output_is_no_error(user: User) -> None:
         stderr=subprocess.PIPE,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, b"")
+    told = b"ebsim: error: stdout: Bad file descriptor\n"
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 class SignalledStore:
@@ -355,7 +358,9 @@ class SignalledStores:
     def create(self, path: Path) -> Any:
         raise AssertionError(f"no test makes {path}")
 
-    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> Any:
+    def open(
+        self, path: Path, caller: Caller, *, create: bool = False, resume: bool = False, **_: Any
+    ) -> Any:
         from ebsim.engine import Store
 
         return SignalledStore(Store.open(path, create=create), self._number)

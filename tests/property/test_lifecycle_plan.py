@@ -42,6 +42,7 @@ EMPTY = Snapshot(
     charged_size_bytes=0,
     parent_id=None,
     source="",
+    owner="123456789012",
 )
 
 create_rules = st.builds(

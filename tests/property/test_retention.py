@@ -42,6 +42,7 @@ def snapshot(number: int, hours: int, **changes: object) -> Snapshot:
         "charged_size_bytes": 0,
         "parent_id": None,
         "source": "",
+        "owner": "123456789012",
     }
     return Snapshot(**{**fields, **changes})  # type: ignore[arg-type]
 

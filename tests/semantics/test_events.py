@@ -203,7 +203,9 @@ def test_copied_and_shared_snapshots_are_told(store: Store) -> None:
     context = store._context
 
     context.catalog.update(lambda writer: events.snapshot_copied(context, writer, copy, source))
-    context.catalog.update(lambda writer: events.snapshot_shared(context, writer, source))
+    context.catalog.update(
+        lambda writer: events.snapshot_shared(context, writer, source, "111122223333")
+    )
 
     copied, shared = store.events()
     assert copied.detail["event"] == "copySnapshot"

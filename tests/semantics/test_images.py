@@ -319,3 +319,40 @@ def test_images_survive_reopening_and_a_check_of_every_byte(store: Store, snap: 
         with pytest.raises(NotFoundError):
             again.images.get(image.image_id)
         again.delete_snapshots([snap])
+
+
+@pytest.mark.parametrize("size", [8.5, "8", True])
+def test_size_of_a_device_is_a_whole_number(store: Store, snap: SnapshotId, size: int) -> None:
+    device = BlockDevice(snapshot_id=snap, size_gib=size)
+    code, _ = refused(lambda: store.images.register("web", {"/dev/sda1": device}))
+    assert code == "InvalidParameterValue"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "volume_type"),
+    [
+        ("/dev/sda1", 125, "st1"),  # no root volume
+        ("/dev/sda1", 125, "sc1"),
+        ("/dev/sdb", 124, "st1"),  # too small
+        ("/dev/sdb", 16385, "gp2"),  # too large
+        ("/dev/sdb", 8, "io1"),  # needs iops
+        ("/dev/sdb", 8, "io2"),
+        ("/dev/sdb", 1025, "standard"),
+    ],
+)
+def test_volume_of_an_image_is_one_that_can_be_created(
+    store: Store, snap: SnapshotId, name: str, size: int, volume_type: str
+) -> None:
+    """Section 3.1: sizes, parameters, and what can boot."""
+    device = BlockDevice(snapshot_id=snap, size_gib=size, volume_type=volume_type)
+    devices = {"/dev/sda1": BlockDevice(snapshot_id=snap), name: device}
+    code, message = refused(lambda: store.images.register("web", devices))
+    assert code == "InvalidBlockDeviceMapping"
+    assert name in message
+    assert volume_type in message
+    assert store.images.list() == ()
+
+
+def test_hdd_volume_beside_the_root_device_is_registered(store: Store, snap: SnapshotId) -> None:
+    device = BlockDevice(snapshot_id=snap, size_gib=125, volume_type="st1")
+    store.images.register("web", {"/dev/sda1": BlockDevice(snapshot_id=snap), "/dev/sdb": device})

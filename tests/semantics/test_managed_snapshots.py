@@ -8,7 +8,9 @@ from unittest import mock
 
 import pytest
 
+from ebsim.config import Compression, SnapshotOptions
 from ebsim.core import ingest
+from ebsim.core.making import Making
 from ebsim.engine import Seams, Store
 from ebsim.errors import (
     ConflictError,
@@ -466,8 +468,7 @@ def test_volume_outlives_its_snapshot_while_it_is_loaded(store: Store) -> None:
     assert read(store, copy, 255) == NOISE[:100] + b"part" + NOISE[104:]
     assert read(store, copy, LAST) == NOISE
     shown = taken(store, copy)
-    assert shown.parent_id == origin.snapshot_id, "kept, as not all of it is loaded"
-    assert blocks(shown) == (4, 1, 4)
+    assert (shown.parent_id, blocks(shown)) == (None, (4, 4, 4)), "no snapshot is left"
     store.volumes.initialize(copy)
     store.delete_snapshots([shown.snapshot_id])
     again = taken(store, copy)
@@ -476,6 +477,25 @@ def test_volume_outlives_its_snapshot_while_it_is_loaded(store: Store) -> None:
     assert store.stats().blocks == 0
     assert read(store, copy, 256) == NOISE
     assert_healthy(store, orphan_bytes_max=0)
+
+
+def test_snapshot_is_full_when_no_predecessor_is_left(store: Store) -> None:
+    """Sections 2.1 and 2.4: deleting moves data to a successor, and here there is none."""
+    origin = store.create_snapshot(disk_of(NOISE, HEAD, TEXT))
+    copy = new_volume(store, origin.snapshot_id)
+    write(store, copy, 0, TAIL)
+    own = taken(store, copy)
+    assert (own.parent_id, blocks(own)) == (origin.snapshot_id, (3, 1, 1))
+    store.delete_snapshots([origin.snapshot_id, own.snapshot_id])
+
+    shown = taken(store, copy)
+
+    assert (shown.parent_id, blocks(shown)) == (None, (3, 3, 3))
+    assert shown.incremental_size_bytes == shown.charged_size_bytes
+    assert store.stats().blocks == 4, "what the volume is loaded from is not stored again"
+    following = taken(store, copy)
+    assert (following.parent_id, blocks(following)) == (shown.snapshot_id, (3, 0, 0))
+    assert_healthy(store)
 
 
 def test_last_user_of_a_deleted_snapshot_gives_its_space_back(store: Store) -> None:
@@ -630,3 +650,80 @@ def test_set_names_each_volume_once(store: Store) -> None:
     with pytest.raises(InvalidInputError):
         store.create_snapshots([])
     assert store.list_snapshots() == []
+
+
+def test_progress_is_of_what_is_read(store: Store) -> None:
+    """A volume that is mostly unwritten is not at 0 % until it is at 100 %."""
+    volume = new_volume(store)
+    for leaf in range(4):
+        write(store, volume, leaf * 256, NOISE)
+    told: list[int] = []
+    publish = Making._publish
+
+    def publish_and_look(making: Making, batch: ingest.Batch) -> None:
+        publish(making, batch)
+        told.append(store.get_snapshot(making._snapshot_id).progress_percent)
+
+    with (
+        mock.patch.object(ingest, "BATCH_CHANGES", 1),
+        mock.patch.object(ingest, "RUNS_AHEAD", 1),
+        mock.patch.object(Making, "_publish", publish_and_look),
+    ):
+        assert taken(store, volume).progress_percent == 100
+    assert told == sorted(told)
+    assert told[0] == 50, "two of the four blocks, and not two of eight leaves"
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd:19"])
+def test_next_process_stores_as_was_asked_for(
+    store: Store, store_path: Path, seams: Seams, copies: HeldCopies, compression: str
+) -> None:
+    copies.hold_all()
+    volume = new_volume(store)
+    write(store, volume, 0, TEXT)
+    chosen = Compression.parse(compression)
+    pending = store.create_snapshot(volume, SnapshotOptions(compression=chosen)).snapshot_id
+    close_without_waiting(store, copies)
+    used: list[Compression] = []
+    begin_job = SnapshotJob.__init__
+
+    def note(job: SnapshotJob, *arguments: object, **named: object) -> None:
+        begin_job(job, *arguments, **named)  # type: ignore[arg-type]
+        used.append(job.compression)
+
+    with mock.patch.object(SnapshotJob, "__init__", note), Store.open(store_path, seams) as again:
+        copies.release_all()
+        again.wait_snapshots([pending])
+        stored = again.stats().stored_size_bytes
+    assert used == [chosen]
+    assert (stored >= BLOCK_SIZE) == (compression == "none")
+
+
+def test_pending_snapshot_that_is_deleted_says_so(store: Store, copies: HeldCopies) -> None:
+    """EC2 deletes it after its completion; until then everybody is told."""
+    copies.hold_all()
+    volume = new_volume(store)
+    write(store, volume, 0, NOISE)
+    pending = begin(store, volume)
+    (planned,) = store.delete_snapshots([pending], dry_run=True).deleted
+    assert planned.when_completed
+    assert store.get_snapshot(pending).state_message == ""
+    (report,) = store.delete_snapshots([pending]).deleted
+    assert report.when_completed
+    assert report.freed_size_bytes == 0
+    assert "as soon as it is completed" in store.get_snapshot(pending).state_message
+    copies.release_all()
+    assert store.wait_snapshots([pending]) == []
+    completed = taken(store, volume).snapshot_id
+    assert not store.delete_snapshots([completed]).deleted[0].when_completed
+
+
+def test_volume_that_is_wholly_read_is_wholly_loaded(store: Store) -> None:
+    origin = store.create_snapshot(disk_of(NOISE, HEAD, TEXT))
+    copy = new_volume(store, origin.snapshot_id)
+    assert store.volumes.get(copy).initialization_percent == 0
+    read(store, copy, 0)
+    assert store.volumes.get(copy).initialization_percent == 33
+    for index in (1, 2):
+        read(store, copy, index)
+    assert store.volumes.get(copy).initialization_percent == 100

@@ -7,7 +7,7 @@ import pytest
 from ebsim.config import SnapshotOptions
 from ebsim.engine import Store
 from ebsim.errors import EbsimError, ErrorCode
-from ebsim.requests import Filter, SnapshotQuery
+from ebsim.requests import Filter, SnapshotQuery, VolumeQuery
 from ebsim.results import Snapshot
 from ebsim.testing.contents import NOISE
 from ebsim.testing.seams import ManualClock
@@ -234,3 +234,12 @@ def test_list_has_no_pages(store: Store) -> None:
     code = refused(lambda: store.list_snapshots(SnapshotQuery(max_results=5)))
 
     assert code is ErrorCode.INVALID_PARAMETER_COMBINATION
+
+
+@pytest.mark.parametrize("size", [5.0, 7.5, "10", True])
+def test_page_size_that_is_no_whole_number_is_refused(store: Store, size: int) -> None:
+    for call in (
+        lambda: store.describe_snapshots(SnapshotQuery(max_results=size)),
+        lambda: store.volumes.describe(VolumeQuery(max_results=size)),
+    ):
+        assert refused(call) is ErrorCode.INVALID_PARAMETER_VALUE

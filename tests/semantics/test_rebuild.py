@@ -53,7 +53,7 @@ def everything_told(store: Store) -> dict[str, Any]:
         "modifications": store.volumes.modifications(),
         "images": store.images.list(ALL_IMAGES),
         "policies": store.lifecycle.list(),
-        "tags": store.list_tags(),
+        "tags": store.tags.list(),
         "quotas": store.quotas,
     }
 
@@ -85,8 +85,8 @@ def make_a_life(store: Store) -> MemorySource:
         store.create_snapshot(other, SnapshotOptions(parent=ids[2]))
     store.delete_snapshots([ids[0], ids[2]])  # the second stays, nameless
     store.delete_snapshots([ids[5]])
-    store.create_tags([ids[1], ids[3]], {"kept": "yes", "round": "other"})
-    store.delete_tags([ids[3]], {"kept": None})
+    store.tags.create([ids[1], ids[3]], {"kept": "yes", "round": "other"})
+    store.tags.delete([ids[3]], {"kept": None})
     behind = store.create_snapshot(disk, SnapshotOptions(description="behind an image"))
     devices = {"/dev/sda1": BlockDevice(snapshot_id=behind.snapshot_id)}
     image = store.images.register("an image", devices, ImageOptions(tags={"a": "b"}))
@@ -180,7 +180,7 @@ def test_handle_from_before_writes_nothing(folder: Path, seams: Seams) -> None:
     disk = MemorySource("memory:disk", BLOCK_SIZE)
     with Store.create(folder, seams) as store:
         rebuild(folder, seams)
-        with pytest.raises(StoreError, match="rebuilt"):
+        with pytest.raises(StoreError, match="open the store again"):
             store.create_snapshot(disk)
 
 
@@ -223,4 +223,58 @@ def test_managed_volumes_are_there_again(folder: Path, seams: Seams) -> None:
         done = store.wait_snapshots([each.snapshot_id for each in begun])
         assert [each.incremental_size_bytes for each in done] == [BLOCK_SIZE, BLOCK_SIZE]
         assert store.read_block(done[1].snapshot_id, 1) == palette_block(5)
+        assert store.check(data=True).findings == ()
+
+
+def test_volume_being_loaded_is_as_it_was(folder: Path, seams: Seams) -> None:
+    """What was discarded, and what was written beside zeros, is not loaded again."""
+    with Store.create(folder, seams) as store:
+        first = store.volumes.create(VolumeRequest(size_gib=1))
+        with store.volumes.open(first.volume_id) as file:
+            file.pwrite(palette_block(4), 0)
+            file.pwrite(bytes(BLOCK_SIZE), BLOCK_SIZE)
+            file.pwrite(palette_block(8), 2 * BLOCK_SIZE)
+        shown = store.create_snapshots([first.volume_id])[0]
+        store.wait_snapshots([shown.snapshot_id])
+        copy = store.volumes.create(VolumeRequest(snapshot_id=shown.snapshot_id))
+        with store.volumes.open(copy.volume_id) as file:
+            file.discard(0, BLOCK_SIZE)
+            file.pwrite(b"some", BLOCK_SIZE + 777)
+    lose_catalog(folder)
+    assert rebuild(folder, seams).findings == ()
+    with Store.open(folder, seams) as store:
+        assert store.volumes.get(copy.volume_id).initialization_percent < 100
+        with store.volumes.open(copy.volume_id) as file:
+            assert file.pread(BLOCK_SIZE, 0) == bytes(BLOCK_SIZE)
+            assert file.pread(8, BLOCK_SIZE + 775) == b"\0\0some\0\0"
+            assert file.pread(BLOCK_SIZE, 2 * BLOCK_SIZE) == palette_block(8)
+        store.volumes.initialize(copy.volume_id)
+        with store.volumes.open(copy.volume_id) as file:
+            assert file.pread(8, BLOCK_SIZE + 775) == b"\0\0some\0\0"
+
+
+def test_full_snapshot_of_a_volume_being_loaded_keeps_what_it_shares(
+    folder: Path, seams: Seams
+) -> None:
+    """What it was made from is deleted; its map is the snapshot's too, and goes with the volume."""
+    with Store.create(folder, seams) as store:
+        disk = MemorySource("memory:disk", 3 * BLOCK_SIZE)
+        write(disk, 0, 4)
+        write(disk, 1, 8)
+        origin = store.create_snapshot(disk).snapshot_id
+        made = store.volumes.create(VolumeRequest(snapshot_id=origin, size_gib=1)).volume_id
+        store.delete_snapshots([origin])
+        with store.volumes.open(made) as file:
+            file.pwrite(palette_block(12), BLOCK_SIZE)
+        shown = store.create_snapshot(made)
+        store.wait_snapshots([shown.snapshot_id])
+    lose_catalog(folder)
+    assert rebuild(folder, seams).findings == ()
+    with Store.open(folder, seams) as store:
+        store.volumes.delete(made)
+        assert store.read_block(shown.snapshot_id, 0) == palette_block(4)
+        assert store.read_block(shown.snapshot_id, 1) == palette_block(12)
+        assert store.check(data=True).findings == ()
+        store.delete_snapshots([shown.snapshot_id])
+        assert store.stats().blocks == 0
         assert store.check(data=True).findings == ()

@@ -45,7 +45,7 @@ def image(store: Store, tags: Mapping[str, str]) -> str:
 
 
 def tags_of(store: Store, resource_id: str) -> dict[str, str]:
-    return {tag.key: tag.value for tag in store.list_tags(TagQuery(resource_ids=[resource_id]))}
+    return {tag.key: tag.value for tag in store.tags.list(TagQuery(resource_ids=[resource_id]))}
 
 
 def refused(call: Callable[[], object]) -> ErrorCode:
@@ -57,7 +57,7 @@ def refused(call: Callable[[], object]) -> ErrorCode:
 def test_tags_are_put_on_snapshots_volumes_and_images(store: Store) -> None:
     ids = [snapshot(store), volume(store), image(store, {})]
 
-    store.create_tags(ids, {"env": "prod", "empty": ""})
+    store.tags.create(ids, {"env": "prod", "empty": ""})
 
     for resource_id in ids:
         assert tags_of(store, resource_id) == {"env": "prod", "empty": ""}
@@ -67,7 +67,7 @@ def test_tags_are_put_on_snapshots_volumes_and_images(store: Store) -> None:
 
 def test_tags_survive_reopening(store: Store) -> None:
     taken = snapshot(store)
-    store.create_tags([taken], {"Ключ": "значение \U0001f4be"})
+    store.tags.create([taken], {"Ключ": "значение \U0001f4be"})
     path = store.path
     store.close()
 
@@ -78,7 +78,7 @@ def test_tags_survive_reopening(store: Store) -> None:
 def test_key_that_is_there_gets_the_new_value(store: Store) -> None:
     taken = snapshot(store, {"a": "1", "b": "2"})
 
-    store.create_tags([taken], {"a": "9", "c": "3"})
+    store.tags.create([taken], {"a": "9", "c": "3"})
 
     assert tags_of(store, taken) == {"a": "9", "b": "2", "c": "3"}
 
@@ -86,7 +86,7 @@ def test_key_that_is_there_gets_the_new_value(store: Store) -> None:
 def test_keys_that_differ_in_case_are_two(store: Store) -> None:
     taken = snapshot(store, {"name": "1"})
 
-    store.create_tags([taken], {"Name": "2"})
+    store.tags.create([taken], {"Name": "2"})
 
     assert tags_of(store, taken) == {"name": "1", "Name": "2"}
 
@@ -94,7 +94,7 @@ def test_keys_that_differ_in_case_are_two(store: Store) -> None:
 def test_resource_named_twice_is_tagged_once(store: Store) -> None:
     taken = snapshot(store)
 
-    store.create_tags([taken, taken], {"a": "1"})
+    store.tags.create([taken, taken], {"a": "1"})
 
     assert tags_of(store, taken) == {"a": "1"}
 
@@ -102,17 +102,17 @@ def test_resource_named_twice_is_tagged_once(store: Store) -> None:
 def test_fifty_tags_together_are_the_limit(store: Store) -> None:
     taken = snapshot(store, {f"k{number}": "" for number in range(49)})
 
-    store.create_tags([taken], {"k48": "again", "k49": ""})
+    store.tags.create([taken], {"k48": "again", "k49": ""})
 
     more = {"k50": ""}
-    assert refused(lambda: store.create_tags([taken], more)) is ErrorCode.TAG_LIMIT_EXCEEDED
+    assert refused(lambda: store.tags.create([taken], more)) is ErrorCode.TAG_LIMIT_EXCEEDED
     assert len(tags_of(store, taken)) == 50
 
 
 def test_reserved_tags_are_not_counted(store: Store) -> None:
     made = image(store, {f"aws:{number}": "" for number in range(30)})
 
-    store.create_tags([made], {f"k{number}": "" for number in range(50)})
+    store.tags.create([made], {f"k{number}": "" for number in range(50)})
 
     assert len(tags_of(store, made)) == 80
 
@@ -121,7 +121,7 @@ def test_request_that_is_refused_for_one_resource_changes_none(store: Store) -> 
     free, full = snapshot(store), snapshot(store, {f"k{n}": "" for n in range(50)}, "memory:b")
 
     codes = [
-        refused(lambda other=other: store.create_tags([free, other], {"new": "1"}))  # type: ignore[misc]
+        refused(lambda other=other: store.tags.create([free, other], {"new": "1"}))  # type: ignore[misc]
         for other in (full, NO_SNAPSHOT, "vol-00000000000000000", NO_IMAGE, "snap-1", "i-1")
     ]
 
@@ -139,7 +139,7 @@ def test_request_that_is_refused_for_one_resource_changes_none(store: Store) -> 
 def test_deletion_that_is_refused_for_one_resource_changes_none(store: Store) -> None:
     taken = snapshot(store, {"a": "1"})
 
-    code = refused(lambda: store.delete_tags([taken, NO_SNAPSHOT], {"a": None}))
+    code = refused(lambda: store.tags.delete([taken, NO_SNAPSHOT], {"a": None}))
 
     assert code is ErrorCode.INVALID_SNAPSHOT_NOT_FOUND
     assert tags_of(store, taken) == {"a": "1"}
@@ -160,7 +160,7 @@ def test_tags_beyond_the_limits_are_refused(
 ) -> None:
     taken = snapshot(store)
 
-    assert refused(lambda: store.create_tags([taken], {"good": "1", key: value})) is code
+    assert refused(lambda: store.tags.create([taken], {"good": "1", key: value})) is code
     assert tags_of(store, taken) == {}
 
 
@@ -168,7 +168,7 @@ def test_tags_at_the_limits_are_accepted(store: Store) -> None:
     taken = snapshot(store)
     tags = {"k" * 128: "v" * 256, "é" * 128: "", "awsome": "aws:x"}
 
-    store.create_tags([taken], tags)
+    store.tags.create([taken], tags)
 
     assert tags_of(store, taken) == tags
 
@@ -190,7 +190,7 @@ def test_forms_of_deletion(
 ) -> None:
     taken = snapshot(store, {"a": "1", "empty": "", "b": "2"})
 
-    store.delete_tags([taken], tags)
+    store.tags.delete([taken], tags)
 
     assert tags_of(store, taken) == left
 
@@ -198,16 +198,16 @@ def test_forms_of_deletion(
 def test_reserved_tags_stay_when_all_go(store: Store) -> None:
     made = image(store, {"aws:dlm:managed": "true", "mine": "1"})
 
-    store.delete_tags([made])
+    store.tags.delete([made])
 
     assert tags_of(store, made) == {"aws:dlm:managed": "true"}
-    code = refused(lambda: store.delete_tags([made], {"aws:dlm:managed": None}))
+    code = refused(lambda: store.tags.delete([made], {"aws:dlm:managed": None}))
     assert code is ErrorCode.INVALID_TAG_KEY_MALFORMED
 
 
 @pytest.mark.parametrize("resources", [[], [NO_SNAPSHOT] * 1001])
 def test_one_to_a_thousand_resources_are_named(store: Store, resources: list[str]) -> None:
-    for call in (store.create_tags, store.delete_tags):
+    for call in (store.tags.create, store.tags.delete):
         code = refused(lambda call=call: call(resources, {"a": "1"}))  # type: ignore[misc]
         assert code in (ErrorCode.MISSING_PARAMETER, ErrorCode.INVALID_PARAMETER_VALUE)
 
@@ -216,15 +216,15 @@ def test_no_tag_at_all_is_refused(store: Store) -> None:
     """An empty list must not be taken for `all`."""
     taken = snapshot(store, {"a": "1"})
 
-    assert refused(lambda: store.create_tags([taken], {})) is ErrorCode.MISSING_PARAMETER
-    assert refused(lambda: store.delete_tags([taken], {})) is ErrorCode.MISSING_PARAMETER
+    assert refused(lambda: store.tags.create([taken], {})) is ErrorCode.MISSING_PARAMETER
+    assert refused(lambda: store.tags.delete([taken], {})) is ErrorCode.MISSING_PARAMETER
     assert tags_of(store, taken) == {"a": "1"}
 
 
 def test_scanned_source_cannot_be_tagged(store: Store) -> None:
     scanned = store.get_snapshot(snapshot(store)).volume_id
 
-    code = refused(lambda: store.create_tags([scanned], {"a": "1"}))
+    code = refused(lambda: store.tags.create([scanned], {"a": "1"}))
 
     assert code is ErrorCode.INVALID_VOLUME_NOT_FOUND
 
@@ -233,8 +233,8 @@ def test_tags_change_nothing_else(store: Store) -> None:
     taken, made = snapshot(store), volume(store)
     before = store.get_snapshot(taken), store.volumes.get(made), store.ledger()
 
-    store.create_tags([taken, made], {"a": "1"})
-    store.delete_tags([taken, made])
+    store.tags.create([taken, made], {"a": "1"})
+    store.tags.delete([taken, made])
 
     assert (store.get_snapshot(taken), store.volumes.get(made), store.ledger()) == before
     assert_healthy(store)
@@ -250,7 +250,7 @@ def test_tags_are_listed_with_what_they_are_on(store: Store) -> None:
         image(store, {"a": ""}),
     ]
 
-    shown = [(tag.resource_id, tag.resource_type, tag.key, tag.value) for tag in store.list_tags()]
+    shown = [(tag.resource_id, tag.resource_type, tag.key, tag.value) for tag in store.tags.list()]
 
     assert shown == [
         (ids[0], ResourceType.SNAPSHOT, "a", "1"),
@@ -276,10 +276,38 @@ def test_tags_can_be_filtered(store: Store, name: str, values: list[str], found:
     volume(store, {"a": "v"})
     image(store, {"a": ""})
 
-    assert len(store.list_tags(TagQuery(filters=[Filter(name, values)]))) == found
+    assert len(store.tags.list(TagQuery(filters=[Filter(name, values)]))) == found
 
 
 def test_tags_of_what_does_not_exist_are_refused(store: Store) -> None:
     query = TagQuery(resource_ids=[NO_SNAPSHOT])
 
-    assert refused(lambda: store.list_tags(query)) is ErrorCode.INVALID_SNAPSHOT_NOT_FOUND
+    assert refused(lambda: store.tags.list(query)) is ErrorCode.INVALID_SNAPSHOT_NOT_FOUND
+
+
+def test_null_means_the_empty_value(store: Store) -> None:
+    """M:ec2 CreateTags; section 1.5."""
+    none: Mapping[str, str] = {"a": None}  # type: ignore[dict-item]
+    ids = [snapshot(store, none), volume(store, none)]
+    assert [tags_of(store, each) for each in ids] == [{"a": ""}] * 2
+
+    store.tags.create(ids, {"b": None, "a": "x"})
+
+    assert [tags_of(store, each) for each in ids] == [{"a": "x", "b": ""}] * 2
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ({None: "x"}, ErrorCode.INVALID_TAG_KEY_MALFORMED),
+        ({7: "x"}, ErrorCode.INVALID_TAG_KEY_MALFORMED),
+        ({"a": 7}, ErrorCode.INVALID_PARAMETER_VALUE),
+    ],
+)
+def test_tag_that_is_no_text_is_refused(
+    store: Store, tags: Mapping[str, str], code: ErrorCode
+) -> None:
+    wanted = volume(store)
+    assert refused(lambda: store.tags.create([wanted], tags)) is code
+    assert refused(lambda: volume(store, tags)) is code
+    assert refused(lambda: snapshot(store, tags)) is code

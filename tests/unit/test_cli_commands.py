@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import pytest
 
+from ebsim.caller import Caller
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.config import Compression, SnapshotOptions
@@ -65,6 +66,7 @@ SNAPSHOT = Snapshot(
     charged_size_bytes=2 * GIB,
     parent_id=OTHER,
     source="/images/disk.img",
+    owner="123456789012",
 )
 TAG = Tag(resource_id=SNAP, resource_type=ResourceType.SNAPSHOT, key="Name", value="web1")
 STATS = StoreStats(
@@ -99,6 +101,23 @@ COMPACTED = tuple(
 )
 
 
+class FakeTags:
+    """The operations on tags of a `FakeStore`."""
+
+    def __init__(self, store: "FakeStore") -> None:
+        self._store = store
+
+    def create(self, ids: Sequence[str], tags: Mapping[str, str]) -> None:
+        self._store.called("tags.create", ids, tags)
+
+    def delete(self, ids: Sequence[str], tags: Mapping[str, str | None] | None) -> None:
+        self._store.called("tags.delete", ids, tags)
+
+    def list(self, query: TagQuery) -> list[Tag]:
+        self._store.called("tags.list", query)
+        return [TAG]
+
+
 class FakeStore:
     """Answers with fixed records, and remembers what it was asked."""
 
@@ -118,48 +137,42 @@ class FakeStore:
     def __exit__(self, *_: object) -> None:
         self.calls.append(("close",))
 
-    def _called(self, *call: Any) -> None:
+    def called(self, *call: Any) -> None:
         self.calls.append(call)
         if self.error is not None:
             raise self.error
 
     def create_snapshot(self, source: str, options: SnapshotOptions, _progress: object) -> Snapshot:
-        self._called("create_snapshot", source, options)
+        self.called("create_snapshot", source, options)
         return SNAPSHOT
 
     def list_snapshots(self, query: SnapshotQuery) -> list[Snapshot]:
-        self._called("list_snapshots", query)
+        self.called("list_snapshots", query)
         return [SNAPSHOT]
 
     def describe_snapshots(self, query: SnapshotQuery) -> SnapshotPage:
-        self._called("describe_snapshots", query)
+        self.called("describe_snapshots", query)
         return SnapshotPage(snapshots=(SNAPSHOT,), next_token="bmV4dA==")
 
     def wait_snapshots(self, ids: Sequence[str], progress: object) -> list[Snapshot]:
         assert progress is not None
-        self._called("wait_snapshots", ids)
+        self.called("wait_snapshots", ids)
         return self.ended
 
-    def create_tags(self, ids: Sequence[str], tags: Mapping[str, str]) -> None:
-        self._called("create_tags", ids, tags)
-
-    def delete_tags(self, ids: Sequence[str], tags: Mapping[str, str | None] | None) -> None:
-        self._called("delete_tags", ids, tags)
-
-    def list_tags(self, query: TagQuery) -> list[Tag]:
-        self._called("list_tags", query)
-        return [TAG]
+    @property
+    def tags(self) -> "FakeTags":
+        return FakeTags(self)
 
     def get_snapshot(self, snapshot_id: str) -> Snapshot:
-        self._called("get_snapshot", snapshot_id)
+        self.called("get_snapshot", snapshot_id)
         return SNAPSHOT
 
     def diff_snapshots(self, first: str, second: str) -> ChangedBlocks:
-        self._called("diff_snapshots", first, second)
+        self.called("diff_snapshots", first, second)
         return ChangedBlocks(ranges=((0, 3), (8, 9)))
 
     def delete_snapshots(self, ids: Sequence[str], dry_run: bool = False) -> DeleteReport:
-        self._called("delete_snapshots", ids, dry_run)
+        self.called("delete_snapshots", ids, dry_run)
         return DeleteReport(deleted=(DELETED,), dry_run=dry_run)
 
     def restore_snapshot(
@@ -173,7 +186,7 @@ class FakeStore:
         progress: object,
     ) -> RestoreReport:
         assert progress is not None
-        self._called("restore_snapshot", snapshot_id, target, in_place, force)
+        self.called("restore_snapshot", snapshot_id, target, in_place, force)
         return RestoreReport(
             snapshot_id=SNAP,
             target=target,
@@ -184,7 +197,7 @@ class FakeStore:
         )
 
     def snapshot_history(self, snapshot_id: str) -> list[ChargeEvent]:
-        self._called("snapshot_history", snapshot_id)
+        self.called("snapshot_history", snapshot_id)
         return [
             ChargeEvent(
                 sequence=1,
@@ -203,7 +216,7 @@ class FakeStore:
 
     def check(self, *, data: DataCheck | bool, progress: object) -> CheckReport:
         assert progress is not None
-        self._called("check", data)
+        self.called("check", data)
         coverage = None
         if isinstance(data, DataCheck):
             coverage = DataCoverage(
@@ -224,11 +237,11 @@ class FakeStore:
 
     def compact(self, *, dry_run: bool, progress: object) -> CompactReport:
         assert progress is not None
-        self._called("compact", dry_run)
+        self.called("compact", dry_run)
         return CompactReport(compacted=COMPACTED, damaged=self.damaged, dry_run=dry_run)
 
     def stats(self) -> StoreStats:
-        self._called("stats")
+        self.called("stats")
         return STATS
 
 
@@ -244,7 +257,9 @@ class FakeStores:
         self.opened.append((path, "make"))
         return cast("Store", self.store)
 
-    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> "Store":
+    def open(
+        self, path: Path, caller: Caller, *, create: bool = False, resume: bool = False, **_: Any
+    ) -> "Store":
         self.opened.append((path, "open or make" if create else "open"))
         self.resumed.append(resume)
         return cast("Store", self.store)
@@ -399,6 +414,7 @@ def test_snapshot_document_has_the_names_of_ec2(terminal: Terminal) -> None:
         "ChargedSizeInBytes": 2 * GIB,
         "ParentSnapshotId": OTHER,
         "Source": "/images/disk.img",
+        "OwnerId": "123456789012",
     }
 
 
@@ -420,6 +436,7 @@ def test_list_table_names_both_sizes(terminal: Terminal) -> None:
 def test_list_asks_for_what_is_named(terminal: Terminal) -> None:
     terminal.run(
         *("snapshot", "list", SNAP, "--state", "error", "--state", "pending", "--owner", "self"),
+        *("--restorable-by", "all"),
         *(
             "--filter",
             "Name=tag:Name,Values=web*,'a,b',\\*",
@@ -431,6 +448,7 @@ def test_list_asks_for_what_is_named(terminal: Terminal) -> None:
         snapshot_ids=(SNAP,),
         states=("error", "pending"),
         owner_ids=("self",),
+        restorable_by=("all",),
         filters=(Filter("tag:Name", ("web*", "a,b", "\\*")), Filter("status", ("error",))),
     )
     assert terminal.store.calls[0] == ("list_snapshots", query)
@@ -457,7 +475,7 @@ def test_wait_ends_with_1_if_a_snapshot_failed(state: str, code: int, terminal: 
 
 def test_tag_create_passes_its_tags_on(terminal: Terminal) -> None:
     document = terminal.json("tag", "create", SNAP, VOLUME, "--tag", "a=1", "--tag", "b=")
-    assert terminal.store.calls[0] == ("create_tags", (SNAP, VOLUME), {"a": "1", "b": ""})
+    assert terminal.store.calls[0] == ("tags.create", (SNAP, VOLUME), {"a": "1", "b": ""})
     assert document == {
         "ResourceIds": [SNAP, VOLUME],
         "Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": ""}],
@@ -468,13 +486,13 @@ def test_tag_delete_tells_a_missing_value_from_an_empty_one(terminal: Terminal) 
     terminal.run("tag", "delete", SNAP, "--tag", "any", "--tag", "empty=", "--tag", "one=1")
     terminal.run("tag", "delete", SNAP, "--all")
     wanted = {"any": None, "empty": "", "one": "1"}
-    assert terminal.store.calls[0] == ("delete_tags", (SNAP,), wanted)
-    assert terminal.store.calls[2] == ("delete_tags", (SNAP,), None)
+    assert terminal.store.calls[0] == ("tags.delete", (SNAP,), wanted)
+    assert terminal.store.calls[2] == ("tags.delete", (SNAP,), None)
 
 
 def test_tag_list_document_has_the_names_of_ec2(terminal: Terminal) -> None:
     document = terminal.json("tag", "list", "--filter", "Name=key,Values=Name")
-    assert terminal.store.calls[0] == ("list_tags", TagQuery(filters=(Filter("key", ("Name",)),)))
+    assert terminal.store.calls[0] == ("tags.list", TagQuery(filters=(Filter("key", ("Name",)),)))
     assert document == {
         "Tags": [{"ResourceId": SNAP, "ResourceType": "snapshot", "Key": "Name", "Value": "web1"}]
     }
@@ -564,6 +582,7 @@ def test_restore_lists_what_was_lost_and_ends_with_1(terminal: Terminal) -> None
         "  zeros: bytes 0 to 524,288",
         "  zeros: bytes 1,048,576 to 2,097,152",
         "Damaged: 1.5 MiB (1,572,864 bytes) of it are lost, and were written as zeros.",
+        "  next: ebsim repair --dry-run",
     ]
 
 
@@ -636,13 +655,13 @@ def test_check_with_findings_prints_its_document_and_ends_with_1(terminal: Termi
             "Kind": "corrupt-block",
             "Message": "segment 7, offset 64: checksum differs",
             "Snapshots": [{"SnapshotId": SNAP, "Start": 0, "End": BLOCK_SIZE}],
-            "NextCommand": f"ebsim restore {SNAP} TARGET --damaged zero",
+            "NextCommand": "ebsim repair --dry-run",
         }
     ]
     text = terminal.run("check", expect=1)
     assert "corrupt-block: segment 7, offset 64: checksum differs" in text
     assert f"hits {SNAP}, bytes 0 to 524,288" in text
-    assert f"  next: ebsim restore {SNAP} TARGET --damaged zero\n" in text
+    assert "  next: ebsim repair --dry-run\n" in text
     assert terminal.error_output == ""
 
 

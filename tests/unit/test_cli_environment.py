@@ -35,5 +35,10 @@ def test_debugging_is_asked_for_by_anything_but_0(value: str, debug: bool) -> No
     assert parse_environment({"EBSIM_DEBUG": value}).debug is debug
 
 
+@pytest.mark.parametrize(("value", "trusts"), [("1", True), ("0", False), ("", False)])
+def test_stores_of_others_are_used_when_that_is_asked_for(value: str, *, trusts: bool) -> None:
+    assert parse_environment({"EBSIM_TRUST_OTHERS": value}).trust_others is trusts
+
+
 def test_debugging_is_off_by_default() -> None:
     assert parse_environment({}).debug is False

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ebsim.caller import Caller
 from ebsim.cli.environment import Environment
 from ebsim.cli.following import PAUSE_S, follow
 from ebsim.cli.main import run
@@ -35,8 +37,10 @@ class ClockedStores:
     def create(self, path: Path) -> Store:
         return Store.create(path, self.seams())
 
-    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> Store:
-        return Store.open(path, self.seams(), create=create, resume=resume)
+    def open(
+        self, path: Path, caller: Caller, *, create: bool = False, resume: bool = False, **_: Any
+    ) -> Store:
+        return Store.open(path, replace(self.seams(), caller=caller), create=create, resume=resume)
 
     def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
         raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
@@ -62,7 +66,7 @@ class Shell:
         return json.loads(self(*arguments, "--json", code=code))
 
     def snapshots(self, count: int, **tags: str) -> list[str]:
-        with self.stores.open(self.path) as store:
+        with self.stores.open(self.path, Caller()) as store:
             disk = disk_of(NOISE)
             made = []
             for number in range(count):
@@ -215,6 +219,8 @@ def test_images_are_listed_in_pages(shell: Shell) -> None:
         ("lifecycle", "create"),
         ("lifecycle", "create", "--description", "x", "--every", "1"),
         ("lifecycle", "create", "--description", "x", "--keep", "1"),
+        ("lifecycle", "create", "--description", "x", "--every", "1", "--keep", "0"),
+        ("lifecycle", "create", "--description", "x", "--keep", "1", "--every", "0"),
         ("lifecycle", "create", "--description", "x", "--every", "1", "--keep-for", "7"),
         ("lifecycle", "create", "--description", "x", "--every", "1", "--keep-for", ""),
         ("lifecycle", "update", "policy-0123456789abcdef0"),
@@ -259,7 +265,7 @@ def test_pruning_needs_a_rule(shell: Shell) -> None:
 
 def test_pruning_passes_every_option_on(shell: Shell) -> None:
     mine = shell.snapshots(3, env="test")
-    with shell.stores.open(shell.path) as store:
+    with shell.stores.open(shell.path, Caller()) as store:
         volume_id = store.get_snapshot(mine[0]).volume_id
 
     done = shell.json(

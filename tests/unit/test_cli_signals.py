@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from ebsim.caller import Caller
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.cli.signals import STOPPING_SIGNALS, StoppedBySignal, signals_as_exceptions
@@ -22,7 +23,16 @@ class SignalledStores:
     def create(self, _path: Path) -> NoReturn:
         raise AssertionError("no test makes a store")
 
-    def open(self, _path: Path, *, create: bool = False, resume: bool = False) -> NoReturn:
+    def open(
+        self,
+        _path: Path,
+        caller: Caller,
+        *,
+        create: bool = False,
+        resume: bool = False,
+        prove: bool = False,
+        progress: object = None,
+    ) -> NoReturn:
         assert not create
         try:
             signal.raise_signal(self.number)

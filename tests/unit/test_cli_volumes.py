@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import pytest
 
+from ebsim.caller import Caller
 from ebsim.cli.binary_streams import PIECE_SIZE
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
@@ -24,6 +25,7 @@ from ebsim.results import (
     VolumeShape,
     VolumeState,
 )
+from ebsim.testing.devices import loop_device, missing
 from ebsim.units import GIB, MIB
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ class FakeStore:
         self.shown = [VOLUME]
         self.next_token: str | None = None
         self.modified = [MODIFICATION]
+        self.left = VolumeState.DELETED
         self.volumes = self
 
     def __enter__(self) -> Self:
@@ -143,8 +146,9 @@ class FakeStore:
         self.calls.append(("modify", volume_id, request))
         return MODIFICATION
 
-    def delete(self, volume_id: str) -> None:
+    def delete(self, volume_id: str) -> VolumeState:
         self.calls.append(("delete", volume_id))
+        return self.left
 
     def open(self, volume_id: str) -> FakeFile:
         self.calls.append(("open", volume_id))
@@ -165,7 +169,9 @@ class FakeStores:
     def create(self, path: Path) -> "Store":
         raise AssertionError(path)
 
-    def open(self, path: Path, *, create: bool = False, resume: bool = False) -> "Store":
+    def open(
+        self, path: Path, caller: Caller, *, create: bool = False, resume: bool = False, **_: Any
+    ) -> "Store":
         assert path == Path("/default")
         self.made.append(create)
         return cast("Store", self.store)
@@ -268,9 +274,15 @@ def test_create_passes_its_options_on(terminal: Terminal) -> None:
     )
     assert terminal.store.calls == [("create", request), ("close",)]
     assert document == VOLUME_DOCUMENT
-    assert terminal.stores.made == [True]
-    loading = ["volume", "initialize", VOLUME_ID, "--rate", "300"]
+    assert terminal.stores.made == [False], "a new store has no snapshots"
+    acting = ["--account", "123456789012", "--region", "us-east-1"]
+    loading = [*acting, "volume", "initialize", VOLUME_ID, "--rate", "300"]
     assert terminal.begun == [(Path("/default"), loading)]
+
+
+def test_create_that_is_refused_makes_no_store(terminal: Terminal) -> None:
+    terminal.run("volume", "create", "--size", "0", expect=1)
+    assert terminal.stores.made == []
 
 
 def test_create_tells_who_loads_the_volume(terminal: Terminal) -> None:
@@ -301,6 +313,17 @@ def test_import_passes_its_options_on(terminal: Terminal) -> None:
     assert (document["Iops"], document["Throughput"], document["SnapshotId"]) == (None, None, "")
     assert document["VolumeInitializationRate"] is None
     assert terminal.stores.made == [True]
+
+
+def test_image_that_may_not_be_read_is_a_failure_and_no_wrong_usage(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is the operation that finds out, and says so with its own code."""
+    image = tmp_path / "image"
+    image.write_bytes(b"x")
+    monkeypatch.setattr(os, "access", lambda *_args, **_named: False)
+    terminal.run("volume", "import", str(image))
+    assert terminal.store.calls[0][0] == "import"
 
 
 def test_list_asks_for_what_is_named(terminal: Terminal) -> None:
@@ -388,6 +411,16 @@ def test_delete(terminal: Terminal) -> None:
     assert terminal.store.calls[0] == ("delete", VOLUME_ID)
 
 
+def test_delete_of_a_volume_with_pending_snapshots_says_that_it_takes_time(
+    terminal: Terminal,
+) -> None:
+    terminal.store.left = VolumeState.DELETING
+    assert terminal.json("volume", "delete", VOLUME_ID)["State"] == "deleting"
+    text = terminal.run("volume", "delete", VOLUME_ID)
+    assert f"Deleting {VOLUME_ID}" in text
+    assert "pending snapshots are completed" in text
+
+
 def test_initialize_passes_its_rate_on(terminal: Terminal) -> None:
     terminal.run("volume", "initialize", VOLUME_ID)
     terminal.json("volume", "initialize", VOLUME_ID, "--rate", "100")
@@ -424,6 +457,25 @@ def test_read_prints_the_bytes_alone(
     assert terminal.store.calls[-2:] == [("close file",), ("close",)]
 
 
+def test_read_to_a_full_disk_says_where_there_is_no_space(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        terminal.run("volume", "read", VOLUME_ID, expect=1)
+        monkeypatch.undo()
+    assert "stdout: No space left on device" in terminal.errors
+
+
+def test_answer_to_a_closed_standard_output_is_no_success(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    terminal.run("volume", "list", expect=1)
+    assert "stdout: Bad file descriptor" in terminal.errors
+    terminal.run("volume", "list", "--json", expect=1)
+
+
 def test_read_of_a_large_range_comes_in_pieces(terminal: Terminal) -> None:
     terminal.store.file.data = bytearray(os.urandom(2 * PIECE_SIZE + 3))
     assert terminal.bytes("volume", "read", VOLUME_ID) == terminal.store.file.data
@@ -434,7 +486,8 @@ def test_read_behind_the_end_is_refused_before_any_byte(
     options: tuple[str, ...], terminal: Terminal
 ) -> None:
     assert terminal.bytes("volume", "read", VOLUME_ID, *options, expect=1) == b""
-    assert "are not within volume" in terminal.errors
+    assert "which has 16 bytes" in terminal.errors
+    assert "Bytes 17 to 16" not in terminal.errors
 
 
 def test_read_has_no_place_for_a_document(terminal: Terminal) -> None:
@@ -485,6 +538,38 @@ def test_write_from_a_pipe_stops_at_the_end(
     type_in(monkeypatch, bytes(17))
     terminal.run("volume", "write", VOLUME_ID, expect=1)
     assert "Bytes 0 to 17 are not within volume" in terminal.errors
+    assert "were written" not in terminal.errors
+
+
+def test_write_from_a_pipe_that_ends_half_way_tells_what_is_written(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal.store.file.data = bytearray(2 * PIECE_SIZE)
+    type_in(monkeypatch, b"x" * (2 * PIECE_SIZE + 1))
+    arguments = ("volume", "write", VOLUME_ID, "--offset", "5")
+    terminal.run(*arguments, expect=1)
+    assert "1,048,576 bytes were written at offset 5, and they stay" in terminal.errors
+    assert terminal.store.file.data[5 : 5 + PIECE_SIZE] == b"x" * PIECE_SIZE
+    type_in(monkeypatch, b"x" * (2 * PIECE_SIZE + 1))
+    error = terminal.json(*arguments, expect=1)["Error"]
+    assert "1,048,576 bytes were written" in error["Message"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(missing() != "", reason=missing() or "-")
+def test_write_from_a_device_that_is_too_large_writes_nothing(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(b"y" * 2 * PIECE_SIZE)
+    terminal.store.file.data = bytearray(b"x" * (PIECE_SIZE + 1))
+    with loop_device(image) as device, open(device, "rb") as opened:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(opened))
+        terminal.run("volume", "write", VOLUME_ID, expect=1)
+        assert set(terminal.store.file.data) == {ord("x")}
+        opened.seek(PIECE_SIZE)
+        terminal.run("volume", "write", VOLUME_ID)
+    assert terminal.store.file.data == b"y" * PIECE_SIZE + b"x"
 
 
 def test_write_from_a_file_that_is_too_large_writes_nothing(

@@ -53,7 +53,7 @@ def command(
         raise click.UsageError("--sample and --older-than need --data.", context)
     invocation = context.ensure_object(Invocation)
     wanted = DataCheck(sample_percent=sample, older_than_s=older_than) if data else False
-    with invocation.open_store() as store, invocation.progress() as progress:
+    with invocation.open_store(prove=True) as store, invocation.progress() as progress:
         report = store.check(data=wanted, progress=progress)
     invocation.answer(report, json_views.check, text_views.check)
     if not report.healthy:

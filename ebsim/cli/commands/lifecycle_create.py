@@ -80,7 +80,7 @@ def _parse_age(
     help="Snapshot this image or device too; may be repeated.",
 )
 @click.option("--name", default="Schedule 1", show_default=True, help="The schedule's name.")
-@click.option("--every", type=int, default=0, metavar="HOURS", help="How often.")
+@click.option("--every", type=click.IntRange(1), metavar="HOURS", help="How often.")
 @click.option(
     "--at",
     default="00:00",
@@ -89,7 +89,7 @@ def _parse_age(
     help="The time of day from which the hours are counted.",
 )
 @click.option("--cron", default="", metavar="EXPRESSION", help="When, instead of --every.")
-@click.option("--keep", type=int, default=0, metavar="N", help="Keep the last N of each volume.")
+@click.option("--keep", type=click.IntRange(1), metavar="N", help="Keep the last N of each volume.")
 @click.option("--keep-for", metavar="AGE", callback=_parse_age, help="Or up to an age: 30d, 1y.")
 @click.option("--copy-tags", is_flag=True, help="Give a snapshot the tags of its volume.")
 @click.option(
@@ -143,18 +143,19 @@ def _request(
     description: str | None,
     target_tags: tuple[tuple[str, str], ...],
     sources: tuple[str, ...],
-    keep: int,
+    keep: int | None,
     keep_for: RetainRule | None,
     disabled: bool,
     **options: Any,  # noqa: ANN401 - click's own values
 ) -> PolicyRequest:
     if description is None:
         raise click.UsageError("Missing option '--description', or '--file'.", context)
-    if bool(keep) == (keep_for is not None):
+    if (keep is None) == (keep_for is None):
         raise click.UsageError("Give either --keep N or --keep-for AGE.", context)
-    if bool(options["every"]) == bool(options["cron"]):
+    every, cron = options["every"], options["cron"]
+    if (every is None) == (not cron):
         raise click.UsageError("Give either --every HOURS or --cron EXPRESSION.", context)
-    time = options["at"] if options["every"] else ""
+    time = "" if every is None else options["at"]
     return PolicyRequest(
         description=description,
         target_tags=target_tags,
@@ -163,8 +164,8 @@ def _request(
         schedules=(
             Schedule(
                 name=options["name"],
-                create=CreateRule(interval_hours=options["every"], time=time, cron=options["cron"]),
-                retain=keep_for or RetainRule(count=keep),
+                create=CreateRule(interval_hours=every or 0, time=time, cron=cron),
+                retain=keep_for or RetainRule(count=keep or 0),
                 copy_tags=options["copy_tags"],
                 tags_to_add=options["tags_to_add"],
             ),

@@ -11,7 +11,18 @@ from ebsim.cli.options import examples, shared_options
     cls=LazyGroup,
     lazy={
         name: f"ebsim.cli.commands.snapshot_{name}"
-        for name in ("create", "list", "show", "diff", "delete", "history", "wait")
+        for name in (
+            "create",
+            "list",
+            "show",
+            "diff",
+            "delete",
+            "history",
+            "wait",
+            "share",
+            "unshare",
+            "permissions",
+        )
     },
     help="""Create, look at, compare and delete snapshots.
 

@@ -10,9 +10,10 @@ from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import NamedPath, examples, shared_options
 from ebsim.cli.output import Json
 from ebsim.cli.parameters import tag_option
+from ebsim.cli.signals import StoppedBySignal
 from ebsim.config import Compression, SnapshotOptions
 from ebsim.errors import InvalidInputError, SnapshotFailedError
-from ebsim.ids import is_volume_id, parse_snapshot_id, parse_volume_id
+from ebsim.ids import names_volume, parse_snapshot_id, parse_volume_id
 from ebsim.results import Snapshot, SnapshotState
 
 
@@ -116,7 +117,7 @@ def command(
         compression=compression,
         freeze=freeze,
     )
-    if all(is_volume_id(source) for source in sources):
+    if all(names_volume(source) for source in sources):
         _snapshot_volumes(invocation, sources, options, no_wait=no_wait)
         return
     if len(sources) > 1:
@@ -150,8 +151,13 @@ def _snapshot_volumes(
         return
     with invocation.open_store(resume=True) as store:
         begun = store.create_snapshots(volumes, options)
-        with invocation.progress() as progress:
-            ended = store.wait_snapshots([each.snapshot_id for each in begun], progress=progress)
+        names = [each.snapshot_id for each in begun]
+        try:
+            with invocation.progress() as progress:
+                ended = store.wait_snapshots(names, progress=progress)
+        except StoppedBySignal as stop:
+            stop.pending = tuple(names)
+            raise
         for snapshot in ended:
             if snapshot.state is SnapshotState.ERROR:
                 raise SnapshotFailedError(

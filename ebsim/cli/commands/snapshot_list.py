@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 @click.option(
     "owners", "--owner", metavar="OWNER", multiple=True, help="An account, self, or amazon."
 )
+@click.option(
+    "restorable_by",
+    "--restorable-by",
+    metavar="USER",
+    multiple=True,
+    help="Those of which an account, self or all may make volumes.",
+)
 @filter_option(
     "description, owner-id, progress, snapshot-id, start-time, status, tag:KEY, tag-key, "
     "volume-id, volume-size and the others of DescribeSnapshots"
@@ -49,6 +56,7 @@ def command(
     snapshots: tuple[str, ...],
     states: tuple[str, ...],
     owners: tuple[str, ...],
+    restorable_by: tuple[str, ...],
     filters: tuple[Filter, ...],
     max_items: int | None,
     starting_token: str | None,
@@ -58,6 +66,7 @@ def command(
         snapshot_ids=snapshots,
         states=states,
         owner_ids=owners,
+        restorable_by=restorable_by,
         filters=filters,
         max_results=max_items,
         next_token=starting_token,

@@ -13,7 +13,8 @@ from ebsim.results import SnapshotState
     "wait",
     help="""Wait until snapshots are not pending any more, and show them.
 
-    Exit code 1 if one of them ended in state 'error'.""",
+    One that was deleted while it was pending is gone by then, and left out. Exit code 1 if one of
+    them ended in state 'error'.""",
     epilog=examples("ebsim snapshot wait snap-0123456789abcdef0 snap-0fedcba9876543210"),
 )
 @click.argument("snapshots", metavar="SNAP...", nargs=-1, required=True)
@@ -24,6 +25,9 @@ def command(context: click.Context, snapshots: tuple[str, ...]) -> None:
     invocation = context.ensure_object(Invocation)
     with invocation.open_store(resume=True) as store, invocation.progress() as progress:
         ended = store.wait_snapshots(snapshots, progress=progress)
-    invocation.answer(ended, json_views.snapshots, text_views.snapshots)
+    gone = set(snapshots).difference(snapshot.snapshot_id for snapshot in ended)
+    invocation.answer(
+        ended, json_views.snapshots, lambda shown: text_views.waited_for(shown, sorted(gone))
+    )
     if any(snapshot.state is SnapshotState.ERROR for snapshot in ended):
         context.exit(EXIT_FAILED)

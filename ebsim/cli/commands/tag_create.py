@@ -26,7 +26,7 @@ from ebsim.cli.parameters import tag_option
 def command(invocation: Invocation, resources: tuple[str, ...], tags: dict[str, str]) -> None:
     """Put the tags on."""
     with invocation.open_store() as store:
-        store.create_tags(resources, tags)
+        store.tags.create(resources, tags)
     invocation.answer(
         resources,
         lambda ids: {"ResourceIds": ids, "Tags": volume_views.tag_set(tags)},

@@ -43,7 +43,7 @@ def command(
     if everything == bool(tags):
         raise click.UsageError("name tags with --tag, or remove all with --all; not both.")
     with invocation.open_store() as store:
-        store.delete_tags(resources, None if everything else tags)
+        store.tags.delete(resources, None if everything else tags)
     invocation.answer(
         resources,
         lambda ids: {"ResourceIds": ids},

@@ -26,5 +26,5 @@ def command(
 ) -> None:
     """Print the tags."""
     with invocation.open_store() as store:
-        tags = store.list_tags(TagQuery(resource_ids=resources, filters=filters))
+        tags = store.tags.list(TagQuery(resource_ids=resources, filters=filters))
     invocation.answer(tags, volume_views.tags_document, volume_views.tags_text)

@@ -47,7 +47,7 @@ def command(
     volume_type: str,
     iops: int | None,
     throughput: int | None,
-    zone: str,
+    zone: str | None,
     tags: dict[str, str],
 ) -> None:
     """Create the volume and show it."""
@@ -61,7 +61,11 @@ def command(
         tags=tags,
         initialization_rate=initialization_rate,
     )
-    with invocation.open_store(create=True) as store:
+    if snapshot is None:
+        from ebsim.core.volume_types import validate_new
+
+        validate_new(request)  # a request that is refused makes no store
+    with invocation.open_store(create=snapshot is None) as store:
         volume = store.volumes.create(request)
     process = None
     if initialization_rate is not None:

@@ -11,7 +11,8 @@ from ebsim.cli.options import examples, shared_options
     "delete",
     help="""Delete a volume and its data. There is no undelete.
 
-    Its snapshots stay, each with its whole content.""",
+    Its snapshots stay, each with its whole content. Where some of them are pending it is 'deleting'
+    until they are completed.""",
     epilog=examples("ebsim volume delete vol-0123456789abcdef0"),
 )
 @click.argument("volume", metavar="VOL")
@@ -20,7 +21,9 @@ from ebsim.cli.options import examples, shared_options
 def command(invocation: Invocation, volume: str) -> None:
     """Delete the volume."""
     with invocation.open_store() as store:
-        store.volumes.delete(volume)
+        state = store.volumes.delete(volume)
     invocation.answer(
-        volume, volume_views.deleted_document, lambda volume_id: f"Deleted {volume_id}."
+        state,
+        lambda shown: volume_views.deleted_document(volume, shown),
+        lambda shown: volume_views.deleted_text(volume, shown),
     )

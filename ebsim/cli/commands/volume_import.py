@@ -35,7 +35,7 @@ def command(
     volume_type: str,
     iops: int | None,
     throughput: int | None,
-    zone: str,
+    zone: str | None,
     tags: dict[str, str],
 ) -> None:
     """Import the image and show the volume."""

@@ -1,5 +1,7 @@
 """`ebsim volume read`."""
 
+from typing import BinaryIO
+
 import click
 
 from ebsim import refusals
@@ -36,6 +38,15 @@ def command(invocation: Invocation, *, volume: str, offset: int, length: int | N
             raise refusals.outside_volume(volume, offset, end, file.size)
         while offset < end:
             piece = file.pread(min(PIECE_SIZE, end - offset), offset)
-            output.write(piece)
+            _write(output, piece)
             offset += len(piece)
+        _write(output, b"")
+
+
+def _write(output: BinaryIO, piece: bytes) -> None:
+    """Write a piece and flush it, so that what is wrong is told with the output's name."""
+    try:
+        output.write(piece)
         output.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "stdout") from error

@@ -8,6 +8,7 @@ from ebsim.cli.binary_streams import binary_input, known_size, pieces
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import examples, shared_options
 from ebsim.cli.parameters import bytes_option
+from ebsim.errors import EbsimError
 
 
 @click.command(
@@ -15,7 +16,8 @@ from ebsim.cli.parameters import bytes_option
     help="""Write standard input to a volume.
 
     It is durable when the command has ended. More bytes than the volume has room for are refused:
-    from a file before anything is written, from a pipe when they come.""",
+    from a file or device before anything is written, from a pipe when they come; what came before
+    stays written, and the message says how much.""",
     epilog=examples(
         "ebsim volume write vol-0123456789abcdef0 < disk.img",
         "echo hello | ebsim volume write vol-0123456789abcdef0 --offset 1MiB",
@@ -29,18 +31,28 @@ def command(invocation: Invocation, *, volume: str, offset: int) -> None:
     """Copy the bytes, piece by piece, and flush."""
     stream = binary_input()
     position = offset
-    with invocation.open_store() as store, store.volumes.open(volume) as file:
-        _ensure_room(volume, offset, offset + (known_size(stream) or 0), file.size)
-        for piece in pieces(stream):
-            _ensure_room(volume, position, position + len(piece), file.size)
-            position += file.pwrite(piece, position)
-        file.flush()
+    try:
+        with invocation.open_store() as store, store.volumes.open(volume) as file:
+            _ensure_room(volume, offset, offset + (known_size(stream) or 0), file.size)
+            for piece in pieces(stream):
+                _ensure_room(volume, position, position + len(piece), file.size)
+                position += file.pwrite(piece, position)
+            file.flush()
+    except EbsimError as error:
+        if position > offset:
+            error.message += f" {_written(position - offset, offset)}"
+        raise
     written = position - offset
     invocation.answer(
         written,
         lambda size: volume_views.transfer_document(volume, offset, size),
         lambda size: volume_views.transfer_text("Wrote", volume, offset, size),
     )
+
+
+def _written(count: int, offset: int) -> str:
+    """Return a sentence about a write that ended half-way."""
+    return f"Before that, {count:,} bytes were written at offset {offset:,}, and they stay."
 
 
 def _ensure_room(volume_id: str, start: int, end: int, size: int) -> None:

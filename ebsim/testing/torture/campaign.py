@@ -24,15 +24,34 @@ class Campaign(Protocol):
         name: What the command line calls it, for example `kills`.
         promise: What must hold in every case, in one line.
         excludes: What it does not show, in one line.
-        cases: How many cases the full run has.
+        cases: How many cases the full run has, numbered from 0.
         sample: How many of them, evenly spread, `make test` runs; a few seconds' worth.
     """
 
-    name: str
-    promise: str
-    excludes: str
-    cases: int
-    sample: int
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        ...
+
+    @property
+    def promise(self) -> str:
+        """What must hold in every case."""
+        ...
+
+    @property
+    def excludes(self) -> str:
+        """What it does not show."""
+        ...
+
+    @property
+    def cases(self) -> int:
+        """How many cases the full run has."""
+        ...
+
+    @property
+    def sample(self) -> int:
+        """How many of them `make test` runs."""
+        ...
 
     def missing(self) -> str | None:
         """Return why it cannot be run on this machine, or None."""

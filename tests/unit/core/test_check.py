@@ -30,11 +30,13 @@ from ebsim.format.catalog_values import (
 from ebsim.format.map_page import decode_page, empty_page, encode_numbers, encode_page
 from ebsim.format.records import decode_snapshot, encode_snapshot
 from ebsim.format.segment import ALIGNMENT
+from ebsim.permissions import PublicAccess
 from ebsim.progress import SilentProgress
 from ebsim.requests import VolumeRequest
 from ebsim.results import CheckReport, DataCoverage, Finding
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, noise_block
+from ebsim.testing.damage import vouch_for_catalog
 from ebsim.testing.maps import pages_of
 from ebsim.testing.seams import SeededEntropy
 from ebsim.testing.sources import ObservedSource, disk_of
@@ -696,6 +698,8 @@ def have_values_of_volumes(example: Example, table: Table) -> None:
     if table is Table.VOLUME_UNFINISHED:
         with pytest.raises(SnapshotFailedError):
             example.store.create_snapshot(ObservedSource(disk_of(NOISE, name="bad"), fail_to_read))
+    elif table is Table.ACCOUNTS:
+        example.store.permissions.public_access = PublicAccess.BLOCK_NEW_SHARING
     elif table.name.startswith("VOLUME_"):
         request = VolumeRequest(size_gib=1, snapshot_id=example.second)
         volume = example.store.volumes.create(request).volume_id
@@ -721,6 +725,7 @@ def test_damaged_value_is_named_and_the_check_goes_on(
             assert cursor.last()
             key, value = cursor.item()
             cursor.put(key, bytes([value[0] ^ 0x01]) + value[1:])
+    vouch_for_catalog(example.path)
     example.store = Store.open(example.path, example.seams)
 
     found = findings_of(example, data=data)

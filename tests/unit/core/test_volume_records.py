@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from ebsim.caller import Caller
+from ebsim.clock import format_time
 from ebsim.config import Quotas
 from ebsim.core.context import StoreContext
 from ebsim.core.quotas import save_quotas
 from ebsim.core.snapshots import put_snapshot
 from ebsim.core.volume_records import (
-    ZONES,
     describe_volumes,
     get_managed,
     list_modifications,
@@ -147,7 +148,7 @@ def test_unknown_zone_is_refused(context: StoreContext, zone: str) -> None:
     assert refused(lambda: create(context, request)) is ErrorCode.INVALID_ZONE_NOT_FOUND
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("zone", Caller().zones)
 def test_every_zone_of_the_region_is_known(context: StoreContext, zone: str) -> None:
     assert create(context, VolumeRequest(size_gib=1, zone=zone)).zone == zone
 
@@ -162,17 +163,23 @@ def test_tags_of_a_new_volume_are_checked(context: StoreContext) -> None:
 def test_origin_is_a_completed_snapshot(context: StoreContext) -> None:
     request = VolumeRequest(snapshot_id=SNAP)
     with context.catalog.read() as reader:
-        assert origin_of(reader, VolumeRequest(size_gib=1)) is None
-        assert refused(lambda: origin_of(reader, request)) is ErrorCode.INVALID_SNAPSHOT_NOT_FOUND
+        assert origin_of(context, reader, VolumeRequest(size_gib=1)) is None
+        assert (
+            refused(lambda: origin_of(context, reader, request))
+            is ErrorCode.INVALID_SNAPSHOT_NOT_FOUND
+        )
         bad = VolumeRequest(snapshot_id="snap-1")
-        assert refused(lambda: origin_of(reader, bad)) is ErrorCode.INVALID_SNAPSHOT_ID_MALFORMED
+        assert (
+            refused(lambda: origin_of(context, reader, bad))
+            is ErrorCode.INVALID_SNAPSHOT_ID_MALFORMED
+        )
     for record in (snapshot(SnapshotState.PENDING), snapshot(SnapshotState.ERROR)):
         context.catalog.update(partial(keep_snapshot, record))
         with context.catalog.read() as reader:
-            assert refused(lambda: origin_of(reader, request)) is ErrorCode.INCORRECT_STATE
+            assert refused(lambda: origin_of(context, reader, request)) is ErrorCode.INCORRECT_STATE
     context.catalog.update(partial(keep_snapshot, snapshot()))
     with context.catalog.read() as reader:
-        assert origin_of(reader, request) == snapshot()
+        assert origin_of(context, reader, request) == snapshot()
 
 
 def test_storage_of_a_type_can_be_limited(context: StoreContext) -> None:
@@ -184,7 +191,8 @@ def test_storage_of_a_type_can_be_limited(context: StoreContext) -> None:
     again = VolumeRequest(size_gib=1)
     assert refused(lambda: create(context, again)) is ErrorCode.VOLUME_LIMIT_EXCEEDED
     assert refused(lambda: modify(context, volume, size_gib=10)) is ErrorCode.VOLUME_LIMIT_EXCEEDED
-    assert modify(context, volume, size_gib=9).state is ModificationState.COMPLETED
+    changed = modify(context, volume, size_gib=9, volume_type="standard")
+    assert changed.state is ModificationState.COMPLETED
 
 
 def test_rates_of_volumes_being_loaded_are_limited_together(context: StoreContext) -> None:
@@ -339,7 +347,7 @@ def modify(
 
 def state_of(context: StoreContext) -> tuple[ModificationState, int]:
     with context.catalog.read() as reader:
-        (found,) = list_modifications(reader, [], context.clock.now_us())
+        (found,) = list_modifications(context, reader, [])
     return found.state, found.progress_percent
 
 
@@ -367,7 +375,7 @@ def test_volume_that_was_never_modified_has_no_modification(context: StoreContex
 
     assert modification_of(record, START_US) is None
     with context.catalog.read() as reader:
-        assert list_modifications(reader, [record.volume_id], START_US) == []
+        assert list_modifications(context, reader, [record.volume_id]) == []
 
 
 def test_states_of_a_modification_follow_the_clock(
@@ -451,3 +459,32 @@ def test_unknown_volume_is_not_modified(context: StoreContext) -> None:
     code = refused(lambda: modify(context, gone, size_gib=6))
 
     assert code is ErrorCode.INVALID_VOLUME_NOT_FOUND
+
+
+def test_modification_that_changes_nothing_is_refused_and_not_counted(
+    context: StoreContext,
+) -> None:
+    """The facts (section 3.4) name no such case; a slot of the day must not go for nothing."""
+    record = create(context, VolumeRequest(size_gib=8, volume_type="gp3"))
+    for _ in range(5):
+        for same in ({"size_gib": 8}, {"volume_type": "gp3"}, {"iops": 3000, "size_gib": 8}):
+            code = refused(lambda same=same: modify(context, record, **same))  # type: ignore[misc]
+            assert code is ErrorCode.INVALID_PARAMETER_VALUE
+
+    for size in (9, 10, 11, 12):
+        modify(context, record, size_gib=size)
+
+
+def test_refusal_says_when_the_next_modification_is_possible(
+    context: StoreContext, clock: ManualClock
+) -> None:
+    record = create(context, VolumeRequest(size_gib=1))
+    first_us = clock.now_us()
+    for size in (2, 3, 4, 5):
+        modify(context, record, size_gib=size)
+        clock.advance(3600)
+
+    with pytest.raises(EbsimError) as caught:
+        modify(context, record, size_gib=6)
+
+    assert format_time(first_us + 24 * 3600 * 1_000_000) in str(caught.value)

@@ -243,3 +243,25 @@ def test_limits_of_the_target_type_hold() -> None:
         modified(new("gp2", 8), volume_type="io1")  # 3000 by default, at most 400
     with pytest.raises(EbsimError, match="not supported for gp2"):
         modified(new("gp3", 8), volume_type="gp2", iops=3000)
+
+
+FIGURES = [8.5, 8.0, "8", True, b"8"]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("name", ["size_gib", "iops", "throughput"])
+def test_figure_that_is_no_whole_number_is_refused(name: str, figure: object) -> None:
+    wanted = {"size_gib": 8, "iops": 3000, "throughput": 125, name: figure}
+    present = VolumeShape(size_gib=4, volume_type="gp3", iops=3000, throughput=125)
+
+    for check in (
+        lambda: validate_new(VolumeRequest(volume_type="gp3", **wanted)),  # type: ignore[arg-type]
+        lambda: validate_modification(present, VolumeModificationRequest(**wanted)),  # type: ignore[arg-type]
+    ):
+        assert refused(check) is VALUE
+
+
+def test_initialization_rate_that_is_no_whole_number_is_refused() -> None:
+    request = VolumeRequest(initialization_rate=100.5)  # type: ignore[arg-type]
+
+    assert refused(lambda: validate_new(request, "snap-1", 8)) is VALUE

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from ebsim.storage.reserve import RESERVE_SIZE, ROOM_MIN, Reserve
+from ebsim.errors import ErrorCode, LimitExceededError
+from ebsim.storage.reserve import (
+    DELETION_PART,
+    LEFT_FREE,
+    PART_MIN,
+    RESERVE_SIZE,
+    ROOM_MIN,
+    Reserve,
+)
 from ebsim.testing.memory_files import MemoryFiles
 from ebsim.testing.observed_files import ObservedFiles
+from ebsim.units import MIB
 
 FOLDER = Path("/store")
 PATH = FOLDER / "reserve"
@@ -119,6 +128,25 @@ def test_reserve_is_given_up_when_space_is_low_and_made_again() -> None:
     assert files.allocated_bytes(PATH) == RESERVE_SIZE
 
 
+def test_reserve_is_made_again_in_part_where_there_is_no_room_for_all() -> None:
+    """Else another program takes what the next deletion needs."""
+    files = files_with(RESERVE_SIZE + ROOM_MIN)
+    reserve = Reserve(PATH, files)
+    reserve.fill()
+    fill_up(files, 0)
+
+    with reserve.released_if_low():
+        files.create(FOLDER / "needed").reserve(LEFT_FREE)
+
+    part = RESERVE_SIZE - 2 * LEFT_FREE
+    assert files.allocated_bytes(PATH) == part
+    assert not Reserve(PATH, files).fill()
+    assert files.allocated_bytes(PATH) == part
+    with reserve.released_if_low():
+        files.remove(FILLER)
+    assert files.allocated_bytes(PATH) == RESERVE_SIZE
+
+
 def test_reserve_stays_away_as_long_as_there_is_no_room() -> None:
     files = files_with(RESERVE_SIZE + ROOM_MIN)
     reserve = Reserve(PATH, files)
@@ -126,12 +154,13 @@ def test_reserve_stays_away_as_long_as_there_is_no_room() -> None:
     fill_up(files, 0)
 
     with reserve.released_if_low():
-        pass
+        fill_up_again = files.create(FOLDER / "needed")
+        fill_up_again.reserve(RESERVE_SIZE - PART_MIN)
 
-    assert files.list(FOLDER) == ["filler"]
+    assert PATH.name not in files.list(FOLDER)
     with reserve.released_if_low():  # and its absence is no failure
         files.remove(FILLER)
-    assert files.list(FOLDER) == ["reserve"]
+    assert PATH.name in files.list(FOLDER)
 
 
 def test_reserve_is_made_again_also_after_a_failure() -> None:
@@ -149,3 +178,49 @@ def test_reserve_is_made_again_also_after_a_failure() -> None:
         fail()
 
     assert files.list(FOLDER) == ["reserve"]
+
+
+def test_part_for_deletions_stays_when_something_else_needs_space() -> None:
+    """Recording a failure gives nothing back: however often it is done, deletions have theirs."""
+    files = files_with(RESERVE_SIZE + ROOM_MIN)
+    reserve = Reserve(PATH, files)
+    reserve.fill()
+    fill_up(files, 0)
+
+    for number in range(30):
+        with reserve.released_if_low(keep=DELETION_PART):
+            assert files.allocated_bytes(PATH) >= DELETION_PART
+            size = min(MIB, files.free_bytes(FOLDER))
+            files.create(FOLDER / f"record{number}").reserve(size)
+
+    assert files.allocated_bytes(PATH) >= DELETION_PART
+    with reserve.released_if_low():
+        assert files.free_bytes(FOLDER) >= DELETION_PART
+
+
+def test_nobody_uses_up_what_deletions_need() -> None:
+    """While the reserve is there its space is safe; while it is not, as much is left free."""
+    files = files_with(RESERVE_SIZE + ROOM_MIN)
+    reserve = Reserve(PATH, files)
+    reserve.fill()
+    fill_up(files, 0)
+    wanted = FOLDER / "volume"
+
+    reserve.ensure_room(wanted)  # the file system refuses whoever writes
+    files.remove(PATH)
+    with pytest.raises(LimitExceededError, match="delete snapshots") as caught:
+        reserve.ensure_room(wanted)
+    assert caught.value.code is ErrorCode.NO_SPACE
+    files.remove(FILLER)
+    reserve.ensure_room(wanted)
+
+
+@pytest.mark.parametrize("operation", ["allocated_bytes", "free_bytes"])
+def test_room_that_is_not_known_is_there(operation: str) -> None:
+    files = files_with(0)
+
+    def before(called: str, _path: Path) -> None:
+        if called == operation:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    Reserve(PATH, ObservedFiles(files, before)).ensure_room(PATH)

@@ -70,6 +70,8 @@ def test_what_does_not_fit_is_refused_whole(file: VolumeFile) -> None:
         file.discard(-BLOCK_SIZE, BLOCK_SIZE)
     with pytest.raises(InvalidInputError):
         file.pread(1, -1)
+    with pytest.raises(InvalidInputError):
+        file.pread(-1, 0)
     file.seek(GIB - 1)
     with pytest.raises(InvalidInputError):
         file.write(b"xy")

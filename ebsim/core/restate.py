@@ -1,0 +1,176 @@
+"""Restating an entry of the journal that is damaged, from what the catalog knows.
+
+    complete   the snapshot's record as it is now, with the charge that it began with
+    gone       the same for a snapshot that is deleted: its charge, and where its children hang
+    delete     what the ledger says
+    state      for every other operation: all volumes, images, policies, quotas and tags as they
+               are now; what later entries did to them is done again, and ends where it ended
+
+Telling the journal with such an entry gives the same catalog (`ebsim.core.rebuild_journal`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+from ebsim.core.context import StoreContext
+from ebsim.core.rebuild_scan import RESTATED, JournalEntry, Place, journal_entry
+from ebsim.core.snapshots import find_snapshot, list_snapshots
+from ebsim.core.space import get_segment
+from ebsim.errors import CorruptionError, EbsimError, ErrorCode
+from ebsim.format.catalog_values import MetaRecord, NodeRecord, Table, number_key
+from ebsim.format.checksum import CHECKSUM_SIZE
+from ebsim.format.life_records import decode_image, decode_policy
+from ebsim.format.meta_records import encode_journal
+from ebsim.format.records import decode_event, decode_json, decode_volume
+from ebsim.results import ChargeCause, ChargeEvent
+from ebsim.storage.catalog import CatalogReader
+
+
+def restate_entry(context: StoreContext, sequence: int) -> bytes:
+    """Return the payload of the entry that takes the place of a damaged one.
+
+    Raises:
+        CorruptionError: The catalog does not know enough.
+    """
+    before, after = _entry_or_none(context, sequence - 1), _entry_or_none(context, sequence + 1)
+    if before is None and sequence > 1:
+        raise CorruptionError(
+            f"entry {sequence - 1} of the journal must be whole first", ErrorCode.CORRUPT_SEGMENT
+        )
+    with context.catalog.read() as reader:
+        last = reader.get(Table.JOURNAL, number_key(sequence + 1)) is None
+        stands_for = reader.get(Table.META, b"journal") if last else None
+        operation, facts = _what_it_did(context, reader, sequence)
+    if after is not None:
+        stands_for = after.previous
+    return encode_journal(
+        sequence,
+        before.checksum if before is not None else bytes(CHECKSUM_SIZE),
+        RESTATED,
+        {
+            "stands_for": (stands_for or bytes(CHECKSUM_SIZE)).hex(),
+            "operation": operation,
+            "facts": facts,
+        },
+    )
+
+
+def _entry_or_none(context: StoreContext, sequence: int) -> JournalEntry | None:
+    """Return an entry of the journal if there is one and it is whole."""
+    with context.catalog.read() as reader:
+        value = reader.get(Table.JOURNAL, number_key(sequence))
+        if value is None:
+            return None
+        record = MetaRecord.decode(value)
+        segment_id = get_segment(reader, record.segment).segment_id
+    try:
+        _, payload = context.segments.read_record(segment_id, record.offset, record.extent)
+        return journal_entry(payload, Place(record.segment, record.offset, record.extent))
+    except (EbsimError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _what_it_did(
+    context: StoreContext, reader: CatalogReader, sequence: int
+) -> tuple[str, dict[str, Any]]:
+    found = reader.items(Table.LEDGER, prefix=number_key(sequence))
+    events = [decode_event(value) for _, value in found]
+    if not events:
+        return "state", _state(reader)
+    if events[0].cause is not ChargeCause.CREATED:
+        steps = list(_steps(events))
+        return "delete", {"time_us": events[0].time_us, "steps": steps}
+    (created,) = events
+    record = find_snapshot(reader, created.snapshot_id)
+    facts: dict[str, Any] = {}
+    volume = reader.get(Table.VOLUMES, created.volume_id.encode())
+    if volume is not None and not decode_volume(volume).managed:
+        facts["volume"] = asdict(decode_volume(volume))
+    if record is not None:
+        facts["snapshot"] = asdict(replace(record, charged_blocks=created.blocks))
+        return "complete", facts
+    node, above = _node_below(context, reader, created)
+    return "gone", {**facts, "event": asdict(created), "node": node, "above": above}
+
+
+def _steps(events: list[ChargeEvent]) -> Iterator[dict[str, Any]]:
+    """Yield what a deletion did, snapshot by snapshot."""
+    step: dict[str, Any] | None = None
+    for event in events:
+        if event.cause is ChargeCause.MOVED_IN:
+            continue  # said by the event before it
+        if step is None or step["snapshot_id"] != event.snapshot_id:
+            if step is not None:
+                yield step
+            step = {
+                "snapshot_id": event.snapshot_id,
+                "volume_id": event.volume_id,
+                "freed_blocks": 0,
+                "moved": [],
+            }
+        if event.cause is ChargeCause.FREED:
+            step["freed_blocks"] = -event.blocks
+        else:
+            step["moved"].append([event.other_id, -event.blocks])
+    if step is not None:
+        yield step
+
+
+def _state(reader: CatalogReader) -> dict[str, Any]:
+    """Return what entries say that change no charge."""
+    quotas = reader.get(Table.META, b"quotas")
+    return {
+        "volumes": [asdict(decode_volume(value)) for _, value in reader.items(Table.VOLUMES)],
+        "images": [asdict(decode_image(value)) for _, value in reader.items(Table.IMAGES)],
+        "policies": [asdict(decode_policy(value)) for _, value in reader.items(Table.POLICIES)],
+        "quotas": None if quotas is None else decode_json(quotas),
+        "tags": {
+            record.snapshot_id: record.tags for record in list_snapshots(reader) if record.tags
+        },
+    }
+
+
+def _node_below(
+    context: StoreContext, reader: CatalogReader, created: ChargeEvent
+) -> tuple[int, int]:
+    """Return the node below which the children of a deleted snapshot hang, and that one's parent.
+
+    The node need not be the snapshot's own: what matters is the tree that is left.
+    """
+    parents: dict[int, int] = {}
+    node_of: dict[str, int] = {}
+    children: set[int] = set()
+    for key in reader.keys(Table.JOURNAL):
+        entry = _entry_or_none(context, int.from_bytes(key, "big"))
+        facts = {} if entry is None else entry.facts
+        if entry is not None and entry.operation == RESTATED:
+            facts = facts["facts"]
+        snapshot = facts.get("snapshot")
+        if snapshot is None:
+            continue
+        node_of[snapshot["snapshot_id"]] = snapshot["node"]
+        parents[snapshot["node"]] = node_of.get(snapshot["parent_id"] or "", 0)
+        if snapshot["parent_id"] == created.snapshot_id:
+            children.add(snapshot["node"])
+    for record in list_snapshots(reader):
+        chain = _chain(parents, record.node)
+        if record.node and chain[-1] in children:
+            node = _parent(reader, record.node)
+            while node in chain:
+                node = _parent(reader, node)
+            return node, _parent(reader, node)
+    return 0, 0
+
+
+def _chain(parents: dict[int, int], node: int) -> list[int]:
+    """Return a node and those above it, as far as the journal tells."""
+    chain = [node]
+    while parents.get(chain[-1], 0):
+        chain.append(parents[chain[-1]])
+    return chain
+
+
+def _parent(reader: CatalogReader, node: int) -> int:
+    value = reader.get(Table.NODES, number_key(node))
+    return 0 if value is None else NodeRecord.decode(value).parent

@@ -1,0 +1,58 @@
+"""The operations on tags, as `Store.tags` offers them."""
+
+from collections.abc import Mapping, Sequence
+
+from ebsim.core.changes import writing
+from ebsim.core.context import StoreContext
+from ebsim.core.tags import create_tags, delete_tags, list_tags
+from ebsim.requests import TagQuery
+from ebsim.results import Tag
+
+
+class TagOperations:
+    """Tags on the caller's snapshots, volumes and images."""
+
+    def __init__(self, context: StoreContext) -> None:
+        self._context = context
+
+    def create(self, resource_ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
+        """Put tags on snapshots, volumes and images; on all that are named, or on none.
+
+        Args:
+            resource_ids: At least one.
+            tags: At least one; a key that is there already gets the new value.
+
+        Raises:
+            InvalidInputError: An id or tag is malformed, or a resource would have too many.
+            NotFoundError: A resource does not exist.
+        """
+        with writing(self._context):
+            create_tags(self._context, resource_ids, tags)
+
+    def delete(
+        self, resource_ids: Sequence[str], tags: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Remove tags from snapshots, volumes and images; from all that are named, or from none.
+
+        Args:
+            resource_ids: At least one.
+            tags: A key with None goes whatever its value is, one with a text only if that is its
+                value. None instead of all: every tag of the user's.
+
+        Raises:
+            InvalidInputError: An id or key is malformed.
+            NotFoundError: A resource does not exist.
+        """
+        with writing(self._context):
+            delete_tags(self._context, resource_ids, tags)
+
+    def list(self, query: TagQuery | None = None) -> list[Tag]:
+        """Return the tags that a query asks for; without one, those of all resources.
+
+        Raises:
+            InvalidInputError: An id or filter is none.
+            NotFoundError: A resource that the query names does not exist.
+            LimitExceededError: The filters have too many values.
+        """
+        with self._context.catalog.read() as reader:
+            return list_tags(self._context, reader, query or TagQuery())

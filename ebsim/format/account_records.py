@@ -1,0 +1,44 @@
+"""The catalog's record of what an account has set for a Region, as JSON."""
+
+from dataclasses import asdict, dataclass
+
+from ebsim.caller import Caller
+from ebsim.errors import CorruptionError, ErrorCode
+from ebsim.format.records import decode_json, encode_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSettings:
+    """What an account has set for a Region.
+
+    Attributes:
+        account: 12 digits.
+        region: The Region's name.
+        public_access: A `PublicAccess` value: whether snapshots may be public.
+    """
+
+    account: str
+    region: str
+    public_access: str = "unblocked"
+
+
+def settings_key(caller: Caller) -> bytes:
+    """Return the key of an account's settings for a Region: its id, a slash, the Region."""
+    return f"{caller.account}/{caller.region}".encode("ascii")
+
+
+def encode_settings(settings: AccountSettings) -> bytes:
+    """Return an account's settings as stored."""
+    return encode_json(asdict(settings))
+
+
+def decode_settings(data: bytes) -> AccountSettings:
+    """Return the settings that `data` holds.
+
+    Raises:
+        CorruptionError: It is none.
+    """
+    try:
+        return AccountSettings(**decode_json(data))
+    except TypeError as error:
+        raise CorruptionError(f"no settings: {error}", ErrorCode.CORRUPT_CATALOG) from None

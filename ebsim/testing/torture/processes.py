@@ -1,0 +1,221 @@
+"""Four processes use one store at random, and are killed now and then; nothing may come of it.
+
+A case has a store of its own, and 500 operations. Some processes die at a step that was drawn for
+them, half of a write done; others are killed from outside, so also within a commit of the catalog.
+Another takes the place of each, until all is done. Then the logs of all are compared with the
+promises (`process_history`) and with what is there.
+"""
+
+import multiprocessing
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from ebsim.engine import Store
+from ebsim.errors import EbsimError
+from ebsim.results import SnapshotState
+from ebsim.testing.contents import palette_block
+from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.process_history import (
+    Final,
+    Judge,
+    Log,
+    Operation,
+    operations,
+    parse_description,
+)
+from ebsim.testing.torture.process_life import VIOLATION_STATUS, LifeTask, live, no_quotas
+
+PLACES = 4
+OPERATIONS = 500
+KILLS_MAX = 8
+BETWEEN_KILLS_S = (0.05, 0.8)
+DIE_AT_STEP_MAX = 4_000
+_KILLED = -9
+_TOO_LONG_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The campaign.
+
+    Attributes:
+        sabotage: `MODULE:FUNCTION` that breaks something in each process, for tests of this module.
+        operations: How many operations a case has.
+    """
+
+    name: str = "processes"
+    promise: str = (
+        "4 processes on one store, with kills: what was acknowledged is there until its deletion "
+        "is, reads of a snapshot never differ, and of what is unknown either is true"
+    )
+    excludes: str = "power cuts; more than one machine; the seed does not decide how they meet"
+    cases: int = 200
+    sample: int = 1
+    operations: int = OPERATIONS
+    sabotage: str = ""
+
+    def missing(self) -> str | None:
+        """Return nothing: it runs everywhere."""
+        return None
+
+    @contextmanager
+    def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:
+        """Start the process from which others are begun quickly."""
+        start = multiprocessing.get_context("forkserver")
+        start.set_forkserver_preload(["ebsim.testing.torture.process_preload"])
+
+        def run_case(number: int) -> int:
+            path = folder / f"case{number}"
+            path.mkdir()
+            try:
+                return _Case(self, path, case_random(self.name, seed, number), start.Process).run()
+            finally:
+                shutil.rmtree(path)
+
+        yield run_case
+
+
+class _Case:
+    """One store, and the processes that use it."""
+
+    def __init__(
+        self,
+        campaign: Processes,
+        folder: Path,
+        rng: random.Random,
+        process: Callable[..., BaseProcess],
+    ) -> None:
+        self._campaign = campaign
+        self._folder = folder
+        self._random = rng
+        self._process = process
+        self._lives = [0] * PLACES
+        self._kills = 0
+
+    def run(self) -> int:
+        """Let it happen, and judge it; return how many operations there were."""
+        with Store.create(self._folder / "store") as store:
+            store.quotas = no_quotas()
+        running = {place: self._start(place) for place in range(PLACES)}
+        try:
+            self._watch(running)
+        finally:
+            for process in running.values():
+                process.kill()
+                process.join()
+        history = [
+            each
+            for place in range(PLACES)
+            for each in operations(Log.read(self._folder / f"log{place}"))
+        ]
+        judge_store(self._folder / "store", history)
+        return len(history)
+
+    def _start(self, place: int) -> BaseProcess:
+        step = round(DIE_AT_STEP_MAX ** self._random.random())
+        may_die = self._kills < KILLS_MAX and self._random.random() < 0.5
+        task = LifeTask(
+            folder=self._folder,
+            place=place,
+            life=self._lives[place],
+            seed=f"{self._random.random()}",
+            operations=self._campaign.operations // PLACES,
+            die_at_step=step if may_die else None,
+            sabotage=self._campaign.sabotage,
+        )
+        self._lives[place] += 1
+        process = self._process(target=live, args=(task,))
+        process.start()
+        return process
+
+    def _watch(self, running: dict[int, BaseProcess]) -> None:
+        """Kill some, let others take their place, until all is done."""
+        end = time.monotonic() + _TOO_LONG_S
+        while running:
+            if time.monotonic() > end:
+                raise Violation(f"after {_TOO_LONG_S} s processes {sorted(running)} still run")
+            timeout = self._random.uniform(*BETWEEN_KILLS_S)
+            ended = wait([each.sentinel for each in running.values()], timeout)
+            if not ended and self._kills < KILLS_MAX:
+                running[self._random.choice(sorted(running))].kill()
+            for place, process in list(running.items()):
+                if process.sentinel in ended:
+                    process.join()
+                    del running[place]
+                    if not self._is_done(place, process.exitcode):
+                        running[place] = self._start(place)
+
+    def _is_done(self, place: int, status: int | None) -> bool:
+        if status == 0:
+            return True
+        if status == _KILLED:
+            self._kills += 1
+            return False
+        problem = self._folder / f"problem{place}"
+        text = problem.read_text() if problem.exists() else f"it ended with status {status}"
+        if status == VIOLATION_STATUS:
+            raise Violation(text)
+        raise AssertionError(f"process {place}: {text}")
+
+
+def judge_store(path: Path, history: list[Operation]) -> None:
+    """Compare a store that nobody uses any more with what was done to it; then empty it.
+
+    Raises:
+        Violation: A promise was broken.
+    """
+    try:
+        with Store.open(path) as store:
+            pending = [
+                each.snapshot_id
+                for each in store.list_snapshots()
+                if each.state is SnapshotState.PENDING
+            ]
+            store.wait_snapshots(pending)
+            final: dict[str, Final] = {
+                each.snapshot_id: Final(each.description, each.state is SnapshotState.COMPLETED)
+                for each in store.list_snapshots()
+            }
+            Judge(history, final).judge()
+            for snapshot_id, shown in final.items():
+                if shown.completed:
+                    compare(store, snapshot_id, shown.description)
+            assert_healthy(store)
+            _empty(store)
+    except (EbsimError, AssertionError) as error:
+        if isinstance(error, Violation):
+            raise
+        raise Violation(f"at the end: {error}") from error
+
+
+def compare(store: Store, snapshot_id: str, description: str) -> None:
+    """Compare a snapshot with what its description says.
+
+    Raises:
+        Violation: They differ.
+    """
+    _, contents = parse_description(description)
+    for index, number in enumerate(contents):
+        if store.read_block(snapshot_id, index) != palette_block(number):
+            raise Violation(f"{snapshot_id} ({description}): block {index} is another")
+
+
+def _empty(store: Store) -> None:
+    """Delete everything, and look that nothing is left."""
+    for volume in store.volumes.list():
+        store.volumes.delete(volume.volume_id)
+    ids = [each.snapshot_id for each in store.list_snapshots()]
+    if ids:
+        store.delete_snapshots(ids)
+    assert_healthy(store)
+    stats = store.stats()
+    if (stats.charged_size_bytes, stats.blocks) != (0, 0):
+        raise Violation(f"everything was deleted, and this is left: {stats}")

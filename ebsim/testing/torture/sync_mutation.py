@@ -1,0 +1,319 @@
+"""Campaign: each sync of ebsim is switched off in turn, and the crash scenarios must notice.
+
+A case is a site, as `ebsim.testing.sync_sites` finds it in the source. It passes when a scenario is
+red with the site switched off. Each scenario is green with all syncs on.
+
+- `power cuts`: stories on a simulated machine that loses its power at steps and at their end.
+- `left`: snapshots stay pending when the store is closed, and then the power is cut.
+- `compacted`: the power is cut when a compaction has just committed.
+- `opened again`: a process dies, the next one opens what it left, and then the power is cut.
+- `fresh`: a volume is opened and not written to, and then the power is cut.
+- `vanished`: a block that a snapshot found in the store is freed before the snapshot refers to it.
+- `borrowed`: a snapshot is completed with blocks that another one has stored, whose process dies.
+- `short transactions`: nothing but a journal entry is synced while a transaction is open.
+- `traced`: a story on real files, restores and rebuilds too, of which strace told what was synced.
+"""
+
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ebsim import failpoints
+from ebsim.engine import Store
+from ebsim.testing.forked_play import import_everything
+from ebsim.testing.machine import Killed, Process
+from ebsim.testing.machine_play import Play, quiet_log, suffer
+from ebsim.testing.memory_catalog import MemoryCatalog
+from ebsim.testing.seams import fast_folder
+from ebsim.testing.sync_sites import SyncSite, find_sites
+from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.traced_disk import strace_is_missing
+from ebsim.testing.traced_play import TracedPlay
+from ebsim.testing.volume_stories import ALL_STORIES, REAL_ONLY, StoryMaker
+from ebsim.testing.volume_story import Actor, Line, perform
+
+NAME = "sync-mutation"
+
+UNSEEN: dict[str, str] = {
+    "core.repair:": "no story repairs a store",
+    "keys.": "no story has keys",
+    "storage.catalog_renewal:": "no story has a catalog renewed",
+    "storage.segments:LocalSegmentStore.rewrite_header": "no story repairs a store",
+    "storage.set_aside:": "no story repairs a store",
+}
+"""Sites, by how their names begin, that no scenario reaches yet, and why. They are no trials of the
+campaign, and a gap that docs/testing.md tells."""
+
+SPARED = {
+    "storage.segments:LocalSegmentStore.create:sync": "the first sync of a record makes the header "
+    "durable too, which is in the same file",
+    "volumes.kept_blocks:KeptBlocks.sync:sync_directory": "intents are removed right behind, and "
+    "the same folder is synced then; only one of the two is needed",
+    "volumes.intents:Intents.clear:sync_directory": "intents that come back have blocks compared "
+    "that need not be",
+}
+"""Sites without which nothing is lost, and why. They cost a sync, and may be removed one day."""
+
+ENTRY_BYTES_MAX = 64 * 1024
+TRACED_STATES = 40
+
+FIRST = {
+    "core.compact:": "compacted",
+    "core.complete:": "short transactions",
+    "core.making:Making._publish": "borrowed",
+    "core.making:Making._store_again": "vanished",
+    "core.journal:": "power cuts",
+    "storage.catalog_swap:": "traced",
+    "storage.files:": "traced",
+    "storage.lmdb_catalog:": "traced",
+    "storage.store_folder:": "traced",
+    "storage.targets:": "traced",
+    "volumes.kept_blocks:": "left",
+    "volumes.live_volume:LiveVolume.settle": "left",
+    "volumes.opening:": "opened again",
+    "volumes.volume_files:": "fresh",
+}
+"""The scenario that is tried first for the sites whose names begin so; for others the first."""
+
+Scenario = Callable[[SyncSite | None, random.Random, Path], None]
+"""Raises AssertionError, or an error of ebsim, when something is lost."""
+
+
+def _play(folder: Path, story: list[Line], site: SyncSite | None) -> Play:
+    play = Play(folder, story)
+    if site is not None:
+        play.machine.files.is_off = site.is_calling
+    return play
+
+
+def power_cuts(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
+    """Cut the power in each story, at its end and at some steps, and in some random ones."""
+    stories = [story for name, story in ALL_STORIES.items() if name not in REAL_ONLY]
+    for number in range(25 * len(stories)):
+        play = _play(folder, stories[number % len(stories)], site)
+        at_end = number < 3 * len(stories)
+        play.run(None if at_end else chance.randrange(1, 200))
+        play.cut_power(chance)
+        play.assert_survived(cut=True)
+    for _ in range(60):
+        story = StoryMaker(chance).make(chance.randrange(6, 26))
+        play = _play(folder, story, site)
+        cut = suffer(play, chance, 9 * len(story))
+        play.assert_survived(cut=cut)
+
+
+def left(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
+    """Close the store with a snapshot pending, and cut the power then."""
+    for _ in range(12):
+        play = _play(folder, ALL_STORIES["left"], site)
+        play.run(None)
+        play.cut_power(chance)
+        play.assert_survived(cut=True)
+
+
+def fresh(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
+    """Cut the power when a volume was opened that nobody has written to."""
+    for _ in range(8):
+        play = _play(folder, [("create", "v"), ("read", "v", 0)], site)
+        play.run(None)
+        play.cut_power(chance)
+        play.assert_survived(cut=True)
+
+
+def compacted(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
+    """Cut the power when the catalog has just named the copies that a compaction made."""
+    for _ in range(8):
+        play = _play(folder, ALL_STORIES["scans"], site)
+        if not play.run(("compact.committed", 1)):
+            raise _UnreachedError
+        play.cut_power(chance)
+        play.assert_survived(cut=True)
+
+
+def opened_again(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
+    """Cut the power when another process has just opened what one left that died."""
+    for _ in range(80):
+        play = _play(folder, ALL_STORIES[chance.choice(("loading", "later", "pending"))], site)
+        play.run(chance.randrange(20, 200))
+        play.touch(None)
+        play.cut_power(chance)
+        play.assert_survived(cut=True)
+
+
+def vanished(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
+    """Delete the snapshot that a block was found in, before the one that found it refers to it."""
+    story: list[Line] = [("scan", "d", "s1", 4, 8), ("scan", "e", "s2", 4, 12)]
+    for _ in range(8):
+        play = _play(folder, story, site)
+        process = play.machine.start()
+        store = process.open()
+        actor = Actor(store, process.go, play.ids, process.pause)
+        actor.act(story[0])
+        deletion = _Deletion(store, play.ids["s1"])
+        failpoints.arm(deletion.reach)
+        try:
+            actor.act(story[1])
+        finally:
+            failpoints.disarm()
+            process.kill()
+        if not deletion.done:
+            raise _UnreachedError
+        play.story, play.done = [story[0], story[1], ("delete", "s1")], 3
+        play.cut_power(chance)
+        play.assert_survived(cut=True)
+
+
+def borrowed(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
+    """Complete a snapshot of blocks that another one has just stored, which never is completed."""
+    story: list[Line] = [("scan", "d", "s1", 4), ("scan", "f", "s2", 8), ("scan", "e", "s3", 4, 8)]
+    for _ in range(8):
+        play = _play(folder, story, site)
+        process = play.machine.start()
+        actor = Actor(process.open(), process.go, play.ids, process.pause)
+        actor.act(story[0])
+
+        def borrow(failpoint: str, actor: Actor = actor) -> None:
+            if failpoint == "publish.committed":
+                failpoints.disarm()
+                actor.act(story[1])
+                raise Killed
+
+        failpoints.arm(borrow)
+        try:
+            actor.act(story[2])
+            raise _UnreachedError
+        except Killed:
+            play.done = 2
+        finally:
+            failpoints.disarm()
+            process.kill()
+        play.cut_power(chance)
+        play.assert_survived(cut=True)
+
+
+class _UnreachedError(Exception):
+    """A scenario does not reach what it is about."""
+
+
+class _Deletion:
+    """Deletes a snapshot when a batch is about to be published."""
+
+    def __init__(self, store: Store, snapshot_id: str) -> None:
+        self._store = store
+        self._snapshot_id = snapshot_id
+        self.done = False
+
+    def reach(self, failpoint: str) -> None:
+        """Do it, once."""
+        if failpoint == "publish.synced" and not self.done:
+            self.done = True
+            self._store.delete_snapshots([self._snapshot_id])
+
+
+def short_transactions(site: SyncSite | None, _chance: random.Random, folder: Path) -> None:
+    """Others wait while a transaction is open: what takes long is synced before."""
+    play = _play(folder, ALL_STORIES["scans"], site)
+    files = play.machine.files
+    catalog = _WatchedCatalog(play.machine.catalog.view())
+    play.machine.catalog = catalog
+
+    def observe(method: str, path: Path) -> None:
+        if method == "sync" and catalog.writing:
+            unsynced = files.unsynced_bytes(path)
+            if unsynced > ENTRY_BYTES_MAX:
+                raise AssertionError(f"{unsynced} bytes are synced while others wait")
+
+    process: Process = play.machine.start(None, observe)
+    try:
+        actor = Actor(process.open(), process.go, play.ids, process.pause)
+        actor.again = process.open
+        perform(actor, play.story)
+    finally:
+        process.kill()
+
+
+class _WatchedCatalog(MemoryCatalog):
+    """Knows whether a transaction is open."""
+
+    @property
+    def writing(self) -> bool:
+        """Whether one is."""
+        return self._writing.locked()
+
+
+def traced(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
+    """Cut the power in a story on real files."""
+    loss = TracedPlay(folder, site).find_loss(chance, TRACED_STATES)
+    assert not loss, loss
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "left": left,
+    "fresh": fresh,
+    "vanished": vanished,
+    "borrowed": borrowed,
+    "compacted": compacted,
+    "short transactions": short_transactions,
+    "power cuts": power_cuts,
+    "opened again": opened_again,
+    "traced": traced,
+}
+
+
+def scenario_that_sees(site: SyncSite, seed: int) -> str:
+    """Return the name of a scenario that is red with a site switched off; empty if none is."""
+    likely = [name for prefix, name in FIRST.items() if site.name.startswith(prefix)]
+    for name in dict.fromkeys((*likely, *SCENARIOS)):
+        if not runs_green(name, site, seed):
+            return name
+    return ""
+
+
+def runs_green(name: str, site: SyncSite | None, seed: int) -> bool:
+    """Return whether a scenario finds nothing lost."""
+    folder = fast_folder()
+    chance = case_random(f"{NAME}/{name}", seed, 0)
+    try:
+        SCENARIOS[name](site, chance, folder)
+    except (subprocess.SubprocessError, _UnreachedError):
+        raise  # nothing was learned
+    except Exception as error:
+        if site is None:
+            raise Violation(f"with all syncs on, {name} finds: {error!r}") from error
+        return False
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return True
+
+
+class SyncMutation:
+    """See the module."""
+
+    name = NAME
+    promise = "each sync call of ebsim that is switched off is noticed"
+    excludes = "syncs that are there and come too late"
+    cases = len(find_sites())
+    sample = 2
+
+    def missing(self) -> str | None:
+        """Return why it cannot be run."""
+        return strace_is_missing()
+
+    @contextmanager
+    def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:
+        """Find the sites."""
+        del folder
+        import_everything()
+        sites = find_sites()
+        with quiet_log():
+            yield lambda number: self._case(sites[number], seed)
+
+    def _case(self, site: SyncSite, seed: int) -> int:
+        if site.name.startswith(tuple(UNSEEN)) or site.name in SPARED:
+            return 0
+        if not scenario_that_sees(site, seed):
+            raise Violation(f"{site.name} can be left out, and nothing notices")
+        return 1
