@@ -142,6 +142,7 @@ class ExpiredSnapshot:
         snapshot_id: The snapshot.
         reason: Such as `more than 7` or `expired`.
         images: The registered images that hold it: then it stays for now.
+        locked: Until when a lock holds it, as a phrase; empty for no lock.
     """
 
     policy_id: PolicyId
@@ -149,6 +150,7 @@ class ExpiredSnapshot:
     snapshot_id: SnapshotId
     reason: str
     images: tuple[ImageId, ...] = ()
+    locked: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,6 +134,26 @@ def snapshot_limit(limit: int) -> LimitExceededError:
     )
 
 
+def snapshot_locked(snapshot_id: str, until: str) -> ForbiddenError:
+    """Return the refusal to delete a locked snapshot (the code and the wording are assumed)."""
+    return ForbiddenError(
+        f"The snapshot {snapshot_id} is locked {until}.", ErrorCode.OPERATION_NOT_PERMITTED
+    )
+
+
+def lock_forbids(snapshot_id: str, what: str) -> ForbiddenError:
+    """Return the refusal to change a lock in compliance mode (code and wording are assumed)."""
+    return ForbiddenError(
+        f"The lock on {snapshot_id} is in compliance mode: {what}.",
+        ErrorCode.OPERATION_NOT_PERMITTED,
+    )
+
+
+def not_locked(snapshot_id: str) -> ConflictError:
+    """Return the refusal to take a lock off where there is none (the code is assumed)."""
+    return ConflictError(f"The snapshot {snapshot_id} is not locked.", ErrorCode.INCORRECT_STATE)
+
+
 # volumes
 
 

@@ -123,6 +123,7 @@ def _expired_document(each: ExpiredSnapshot) -> Json:
         "SnapshotId": each.snapshot_id,
         "Reason": each.reason,
         "ImageIds": list(each.images),
+        "Locked": bool(each.locked),
     }
 
 
@@ -130,7 +131,9 @@ def run_text(run: LifecycleRun) -> str:
     """Return the text of `lifecycle run`."""
     lines = [_created_text(each, dry_run=run.dry_run) for each in run.created]
     for each in run.expired:
-        held = f"; stays, in use by {', '.join(each.images)}" if each.images else ""
+        holds = [*(f"in use by {image}" for image in each.images), each.locked]
+        held = "; ".join(filter(None, holds))
+        held = f"; stays, {held}" if held else ""
         lines.append(f"{each.snapshot_id} of {each.policy_id}: {each.reason}{held}.")
     if run.deletion.deleted:
         lines.append(text_views.deletion(run.deletion))

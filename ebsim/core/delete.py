@@ -17,6 +17,7 @@ from ebsim.core.image_links import ensure_not_behind_image
 from ebsim.core.journal import append_entry
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage
+from ebsim.core.lock_rules import ensure_not_locked
 from ebsim.core.reclaim import queue_freed, reclaim_if_possible
 from ebsim.core.release_estimate import ReleaseEstimate
 from ebsim.core.sessions import OpenSegment, current_session
@@ -85,12 +86,14 @@ class DeletePlan:
 
     Attributes:
         made_at: What the catalog counted then (`_moment`): the plan holds as long as it does.
+        now_us: The time then.
         lineage: The tree without them.
         steps: One for each, in order.
         records: The other snapshots whose charge changes, with their new charge.
     """
 
     made_at: tuple[int, int]
+    now_us: int
     lineage: Lineage
     steps: list[DeleteStep] = field(default_factory=list)
     records: dict[SnapshotId, SnapshotRecord] = field(default_factory=dict)
@@ -101,16 +104,24 @@ class DeletePlan:
         return [step for step in self.steps if step.record.state != SnapshotState.PENDING]
 
 
-def plan_deletion(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> DeletePlan:
+def plan_deletion(
+    reader: CatalogReader, snapshot_ids: Sequence[SnapshotId], now_us: int
+) -> DeletePlan:
     """Plan the deletion of snapshots in this order, changing nothing.
+
+    Args:
+        reader: The catalog.
+        snapshot_ids: The snapshots.
+        now_us: The time, which decides about locks.
 
     Raises:
         InvalidInputError: An id is given twice.
         NotFoundError: A snapshot does not exist.
         ConflictError: A snapshot is behind a registered image.
+        ForbiddenError: A snapshot is locked.
     """
-    _ensure_deletable(reader, snapshot_ids)
-    plan = DeletePlan(_moment(reader), Lineage(reader))
+    _ensure_deletable(reader, snapshot_ids, now_us)
+    plan = DeletePlan(_moment(reader), now_us, Lineage(reader))
     estimate = ReleaseEstimate(reader)
     for snapshot_id in snapshot_ids:
         record = plan.records.pop(snapshot_id, None) or get_snapshot(reader, snapshot_id)
@@ -118,7 +129,9 @@ def plan_deletion(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> 
     return plan
 
 
-def _ensure_deletable(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId]) -> None:
+def _ensure_deletable(
+    reader: CatalogReader, snapshot_ids: Sequence[SnapshotId], now_us: int
+) -> None:
     if not snapshot_ids:
         raise InvalidInputError("No snapshot is named.")
     if len(set(snapshot_ids)) != len(snapshot_ids):
@@ -126,7 +139,7 @@ def _ensure_deletable(reader: CatalogReader, snapshot_ids: Sequence[SnapshotId])
     if len(snapshot_ids) > SNAPSHOTS_MAX:
         raise InvalidInputError(f"At most {SNAPSHOTS_MAX} snapshots can be deleted at once.")
     for snapshot_id in snapshot_ids:
-        get_snapshot(reader, snapshot_id)
+        ensure_not_locked(get_snapshot(reader, snapshot_id), now_us)
         ensure_not_behind_image(reader, snapshot_id)
 
 
@@ -141,11 +154,12 @@ def delete_snapshots(
         InvalidInputError, NotFoundError, ConflictError: As `plan_deletion`; nothing was changed.
         StoreError, LimitExceededError: A write failed.
     """
+    now_us = context.clock.now_us()
     if dry_run:
         with context.catalog.read() as reader:
-            return _report(plan_deletion(reader, snapshot_ids), dry_run=True)
+            return _report(plan_deletion(reader, snapshot_ids, now_us), dry_run=True)
     with context.catalog.read() as reader:
-        plan = plan_deletion(reader, snapshot_ids)
+        plan = plan_deletion(reader, snapshot_ids, now_us)
     with context.reserve.released_if_low():
         plan = _carry_out(context, plan, snapshot_ids)
         reclaim_if_possible(context)
@@ -220,7 +234,9 @@ def _plan_step(
 def _current(
     reader: CatalogReader, plan: DeletePlan, snapshot_ids: Sequence[SnapshotId]
 ) -> DeletePlan:
-    return plan if _moment(reader) == plan.made_at else plan_deletion(reader, snapshot_ids)
+    if _moment(reader) == plan.made_at:
+        return plan
+    return plan_deletion(reader, snapshot_ids, plan.now_us)
 
 
 def _commit(

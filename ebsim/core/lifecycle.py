@@ -22,6 +22,7 @@ from ebsim.core.lifecycle_plan import (
     due_snapshots,
     expired_snapshots,
 )
+from ebsim.core.lock_rules import locked_until
 from ebsim.core.policy_documents import read_policy, write_policy
 from ebsim.core.policy_rules import POLICIES_MAX
 from ebsim.core.snapshots import list_snapshots
@@ -83,6 +84,7 @@ class _View:
     targets: list[Target]
     snapshots: list[Snapshot]
     images: dict[SnapshotId, list[ImageId]]
+    locked: dict[SnapshotId, str]
 
 
 class LifecycleOperations:
@@ -255,8 +257,9 @@ class LifecycleOperations:
         taken: set[SnapshotId] = set()
         for policy in view.policies:
             gone = expired_snapshots(policy, view.targets, view.snapshots, view.images, now)
+            gone = [replace(each, locked=view.locked.get(each.snapshot_id, "")) for each in gone]
             expired += gone
-            ids = [each.snapshot_id for each in gone if not each.images]
+            ids = [each.snapshot_id for each in gone if not each.images and not each.locked]
             ids = [each for each in ids if each not in taken]
             taken.update(ids)
             if not ids:
@@ -285,6 +288,7 @@ class LifecycleOperations:
                 targets=_targets(context, reader, policies),
                 snapshots=[record.to_result() for record in records],
                 images=still_needed(reader, [record.snapshot_id for record in records]),
+                locked=locked_until(records, context.clock.now_us()),
             )
 
 

@@ -7,6 +7,7 @@ from ebsim.core.access import owns
 from ebsim.core.context import StoreContext
 from ebsim.core.delete import SNAPSHOTS_MAX, delete_snapshots
 from ebsim.core.image_links import still_needed
+from ebsim.core.lock_rules import locked_until
 from ebsim.core.retention import Decision, Rules, decide
 from ebsim.core.snapshots import list_snapshots
 from ebsim.core.volumes import get_volume
@@ -51,13 +52,17 @@ def _decide(context: StoreContext, options: PruneOptions) -> Decision:
                 raise refusals.volume_not_found(volume_id)
         records = [each for each in list_snapshots(reader) if owns(context.caller, each)]
         images = still_needed(reader, [record.snapshot_id for record in records])
+        now_us = context.clock.now_us()
+        holds = {name: [f"in use by {each}" for each in found] for name, found in images.items()}
+        for name, until in locked_until(records, now_us).items():
+            holds.setdefault(name, []).append(until)
 
     def looked_at(record: SnapshotRecord) -> bool:
         tagged = options.tags.items() <= record.tags.items()
         return tagged and (not volumes or record.volume_id in volumes)
 
     found = [record.to_result() for record in records if looked_at(record)]
-    return decide(found, rules, context.clock.now_us(), images)
+    return decide(found, rules, now_us, holds)
 
 
 def _delete(context: StoreContext, going: Sequence[Snapshot], *, dry_run: bool) -> DeleteReport:

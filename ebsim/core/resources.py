@@ -10,6 +10,7 @@ from ebsim.core.context import StoreContext
 
 if TYPE_CHECKING:
     from ebsim.core.image_operations import ImageOperations
+    from ebsim.core.lock_operations import LockOperations
     from ebsim.core.permissions import PermissionOperations
     from ebsim.core.tag_operations import TagOperations
 
@@ -39,6 +40,13 @@ class Resources:
         from ebsim.core.permissions import PermissionOperations
 
         return PermissionOperations(self._context)
+
+    @property
+    def locks(self) -> "LockOperations":
+        """The operations on locks, which keep snapshots from being deleted."""
+        from ebsim.core.lock_operations import LockOperations
+
+        return LockOperations(self._context)
 
     @property
     def quotas(self) -> Quotas:

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from ebsim.core.spans import Span, before, parse_span
 from ebsim.errors import InvalidInputError
-from ebsim.ids import ImageId, SnapshotId
+from ebsim.ids import SnapshotId
 from ebsim.requests import PruneOptions
 from ebsim.results import KeptSnapshot, Snapshot, SnapshotState
 
@@ -92,7 +92,7 @@ def decide(
     snapshots: Sequence[Snapshot],
     rules: Rules,
     now_us: int,
-    images: Mapping[SnapshotId, Sequence[ImageId]],
+    holds: Mapping[SnapshotId, Sequence[str]],
 ) -> Decision:
     """Decide which of some snapshots stay.
 
@@ -100,7 +100,7 @@ def decide(
         snapshots: In the order of completion.
         rules: What to keep of each volume.
         now_us: The time; a snapshot from the future must not make others look old.
-        images: The registered images on a snapshot, which cannot be deleted then.
+        holds: What keeps a snapshot from being deleted: images, locks.
     """
     volumes: dict[str, list[Snapshot]] = {}
     for snapshot in snapshots:
@@ -108,7 +108,7 @@ def decide(
     kept: list[KeptSnapshot] = []
     pruned: list[Snapshot] = []
     for members in volumes.values():
-        reasons = _reasons(members, rules, now_us, images)
+        reasons = _reasons(members, rules, now_us, holds)
         for snapshot in members:
             if reasons[snapshot.snapshot_id]:
                 why = tuple(reasons[snapshot.snapshot_id])
@@ -121,7 +121,7 @@ def _reasons(
     members: Sequence[Snapshot],
     rules: Rules,
     now_us: int,
-    images: Mapping[SnapshotId, Sequence[ImageId]],
+    holds: Mapping[SnapshotId, Sequence[str]],
 ) -> dict[SnapshotId, list[str]]:
     """Return why each snapshot of one volume stays; no reason: it goes."""
     completed = [each for each in members if each.state is SnapshotState.COMPLETED]
@@ -133,9 +133,7 @@ def _reasons(
     if youngest_first and not any(reasons.values()):
         reasons[youngest_first[0].snapshot_id].append("youngest of its volume")
     for each in members:
-        reasons[each.snapshot_id] += [
-            f"in use by {image}" for image in images.get(each.snapshot_id, ())
-        ]
+        reasons[each.snapshot_id] += holds.get(each.snapshot_id, ())
         if each.state is SnapshotState.PENDING:
             reasons[each.snapshot_id].append("pending")
         if each.state is SnapshotState.ERROR and not _outlived(each, completed):

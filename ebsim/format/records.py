@@ -115,6 +115,7 @@ class SnapshotRecord:
             `none`; empty for the default, and once it ended.
         shared_with: The accounts that may make volumes and copies of it.
         public: Whether every account may, unless its owner blocks that.
+        lock: The lock on it (`ebsim.core.lock_rules.Lock`), or None.
     """
 
     snapshot_id: SnapshotId
@@ -151,6 +152,7 @@ class SnapshotRecord:
     compression: str = ""
     shared_with: list[str] = field(default_factory=list)
     public: bool = False
+    lock: dict[str, Any] | None = None
 
     def to_result(self) -> Snapshot:
         """Return the snapshot as a user sees it."""

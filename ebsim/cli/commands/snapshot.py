@@ -22,6 +22,9 @@ from ebsim.cli.options import examples, shared_options
             "share",
             "unshare",
             "permissions",
+            "lock",
+            "unlock",
+            "locks",
         )
     },
     help="""Create, look at, compare and delete snapshots.
