@@ -17,6 +17,7 @@ from ebsim.core.context import StoreContext
 from ebsim.core.rebuild_scan import RESTATED, JournalEntry, Place, journal_entry
 from ebsim.core.snapshots import find_snapshot, list_snapshots
 from ebsim.core.space import get_segment
+from ebsim.core.volume_parent import ORIGIN_EPOCH
 from ebsim.errors import CorruptionError, EbsimError, ErrorCode
 from ebsim.format.catalog_values import MetaRecord, NodeRecord, Table, number_key
 from ebsim.format.checksum import CHECKSUM_SIZE
@@ -141,17 +142,24 @@ def _node_below(
     parents: dict[int, int] = {}
     node_of: dict[str, int] = {}
     children: set[int] = set()
+    origins: dict[str, str] = {}
     for key in reader.keys(Table.JOURNAL):
         entry = _entry_or_none(context, int.from_bytes(key, "big"))
         facts = {} if entry is None else entry.facts
         if entry is not None and entry.operation == RESTATED:
             facts = facts["facts"]
+        volume = facts.get("volume") or {}
+        if volume.get("origin_id"):
+            origins[volume["volume_id"]] = volume["origin_id"]
         snapshot = facts.get("snapshot")
         if snapshot is None:
             continue
+        begun_from = snapshot["parent_id"] or ""
+        if not begun_from and snapshot["epoch"] and snapshot["base_epoch"] == ORIGIN_EPOCH:
+            begun_from = origins.get(snapshot["volume_id"], "")  # full, from a map that is held
         node_of[snapshot["snapshot_id"]] = snapshot["node"]
-        parents[snapshot["node"]] = node_of.get(snapshot["parent_id"] or "", 0)
-        if snapshot["parent_id"] == created.snapshot_id:
+        parents[snapshot["node"]] = node_of.get(begun_from, 0)
+        if begun_from == created.snapshot_id:
             children.add(snapshot["node"])
     for record in list_snapshots(reader):
         chain = _chain(parents, record.node)

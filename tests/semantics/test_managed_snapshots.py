@@ -727,3 +727,29 @@ def test_volume_that_is_wholly_read_is_wholly_loaded(store: Store) -> None:
     for index in (1, 2):
         read(store, copy, index)
     assert store.volumes.get(copy).initialization_percent == 100
+
+
+@pytest.mark.parametrize("made_from_snapshot", [False, True])
+def test_initialized_volume_is_durable(
+    store_path: Path, seams: Seams, *, made_from_snapshot: bool
+) -> None:
+    """Also what was written before, and where nothing had to be loaded (durability.md)."""
+    synced: list[str] = []
+
+    def before(what: str, path: Path) -> None:
+        if what == "sync" and path.suffix == ".data":
+            synced.append(path.stem)
+
+    seams = replace(seams, files=ObservedFiles(seams.files, before))
+    with Store.create(store_path, seams) as store:
+        snapshot_id = None
+        if made_from_snapshot:
+            snapshot_id = store.create_snapshot(disk_of(NOISE)).snapshot_id
+        volume = new_volume(store, snapshot_id)
+        with store.volumes.open(volume) as file:
+            file.pwrite(TEXT, BLOCK_SIZE)
+            synced.clear()
+
+            store.volumes.initialize(volume)
+
+            assert volume in synced
