@@ -256,3 +256,31 @@ def test_version_that_a_rebuild_lost_stays_lost(copied: Path) -> None:
         assert all("cannot be made again" in record.message for record in report.unhealed)
         with pytest.raises(CorruptionError):
             store.read_block(store.list_snapshots()[0].snapshot_id, 0)
+
+
+def test_lost_entry_of_what_a_volume_is_still_loaded_from(fast_path: Path) -> None:
+    """What a full snapshot of the volume began with hangs below the snapshot that is gone."""
+    folder = fast_path / "store"
+    with Store.create(folder, new_seams()) as store:
+        disk = disk_of(*(palette_block(number) for number in (1, 2, 4, 5)))
+        origin = store.create_snapshot(disk).snapshot_id
+        volume = store.volumes.create(VolumeRequest(snapshot_id=origin)).volume_id
+        store.delete_snapshots([origin])
+        with store.volumes.open(volume) as file:
+            file.pwrite(b"changed", 0)
+        begun = store.create_snapshot(volume).snapshot_id
+        (taken,) = store.wait_snapshots([begun])
+        assert taken.parent_id is None
+        wanted = [store.read_block(begun, index) for index in range(4)]
+    path, offset, _ = records(folder, RecordKind.JOURNAL)[0]
+    flip_bit(path, 8 * (offset + 100))
+
+    with open_again(folder) as store:
+        assert [record.remedy for record in store.repair().records] == ["catalog"]
+    shutil.rmtree(folder / "catalog")
+    assert Store.rebuild(folder, new_seams()).findings == ()
+
+    with Store.open(folder, Seams(clock=ManualClock(), entropy=SeededEntropy(9))) as store:
+        store.volumes.delete(volume)
+        assert [store.read_block(begun, index) for index in range(4)] == wanted
+        assert_healthy(store)
