@@ -102,6 +102,8 @@ def _prove(
     state = watch.read()
     if state is not None and state.commit > proof.commit:
         return f"it fell back from its commit {state.commit} to {proof.commit}", 0
+    if watch.saw_no_restart():
+        return "", proof.commit  # no commit was lost: what is behind belongs to none
     newest = max(_sequences(folder, files), default=0)
     known = (proof.sequence or 1) - 1
     if newest > known:

@@ -89,6 +89,17 @@ class CatalogWatch:
         self.begin_writing()
         return ""
 
+    def saw_no_restart(self) -> bool:
+        """Return whether the file is the one that was written to last, by processes of this boot.
+
+        Then every commit is in it: a process that dies loses none. An entry of the journal that the
+        catalog does not know is one whose commit never came.
+        """
+        state, facts = self.read(), self._facts()
+        if state is None or facts is None or state.closed or not self._boot_id:
+            return False
+        return state.boot == self._boot_id and state.inode == facts.st_ino
+
     @contextmanager
     def alone(self) -> Iterator[Lock | None]:
         """Keep writers away, waiting for others who prove; give None where a writer is alive."""

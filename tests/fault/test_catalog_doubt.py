@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from ebsim import failpoints
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.cli.stores import EngineStores
@@ -30,6 +31,7 @@ from ebsim.format.catalog_state import (
     encode_catalog_state,
 )
 from ebsim.format.catalog_values import Table
+from ebsim.results import SnapshotState
 from ebsim.storage import catalog_proof, catalog_prover
 from ebsim.storage.catalog_proof import CatalogProof, look_for_commit, prove_catalog
 from ebsim.storage.catalog_watch import CatalogWatch
@@ -171,6 +173,36 @@ def test_first_opener_after_a_kill_leaves_a_mark_until_it_closes(folder: Path) -
         assert state_of(folder).unclean_opens == 1
 
     assert state_of(folder).closed
+
+
+@pytest.mark.parametrize("boot", ["one boot", "another"])
+def test_entry_whose_commit_never_came_is_no_lost_commit(
+    folder: Path, fast_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str
+) -> None:
+    """Processes killed one after the other lose no commit; a restart may have.
+
+    A rebuild would forget the snapshot that was pending then, and its reason.
+    """
+    killed = fast_path / "killed"
+
+    def photograph(name: str) -> None:
+        if name == "journal.synced":
+            shutil.copytree(folder, killed)
+
+    with Store.open(folder, seams(1)) as store:
+        monkeypatch.setattr(failpoints, "reach", photograph)
+        store.create_snapshot(disk_of(noise_block(5), name="memory:other"))
+        monkeypatch.undo()
+    inode = (killed / DATABASE).stat().st_ino
+    say(killed, replace(state_of(killed), inode=inode, unclean_opens=1))
+
+    with Store.open(killed, seams(2, boot)) as store:
+        states = [shown.state for shown in store.list_snapshots()]
+        assert_healthy(store)
+
+    completed, failed = SnapshotState.COMPLETED, SnapshotState.ERROR
+    assert rebuilt(killed) == (boot == "another")
+    assert states == [completed, completed, completed if boot == "another" else failed]
 
 
 def test_writer_that_lives_vouches(folder: Path, proofs: list[Path]) -> None:
