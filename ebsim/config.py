@@ -92,6 +92,7 @@ class Quotas:
         snapshot_spacing_s: Seconds between two snapshots of one volume while one is unfinished; EBS
             has 15. 0: none, so that tests need not wait.
         snapshots_per_region: Snapshots of any state.
+        pending_copies: Copies to other Regions or accounts at a time, in each Region.
         storage_gib_per_type: GiB of all volumes of one type; None: no limit, as EBS's numbers
             depend on the Region (50 TiB of gp3 in most).
         initialization_mib_s: MiB a second, the sum of the rates asked for volumes being loaded.
@@ -104,6 +105,7 @@ class Quotas:
     pending_per_account: int | None = None
     snapshot_spacing_s: float = 0
     snapshots_per_region: int = 100_000
+    pending_copies: int = 20
     storage_gib_per_type: int | None = None
     initialization_mib_s: int = 5000
     modifications_per_day: int = 4

@@ -266,6 +266,34 @@ class Store(Resources, Upkeep):
         with self._writing():
             return create_snapshot(self._context, opener, identity, options, progress).to_result()
 
+    def copy_snapshot(
+        self,
+        snapshot_id: str,
+        source_region: str | None = None,
+        options: SnapshotOptions | None = None,
+        progress: Progress | None = None,
+    ) -> Snapshot:
+        """Copy a snapshot to this account and Region; wait for it.
+
+        Args:
+            snapshot_id: The source: one's own, one that is shared with this account, or public.
+            source_region: Where it lies; None: in this Region.
+            options: Description, tags, compression; tags are not copied.
+            progress: Told how far the reading is.
+
+        Raises:
+            InvalidInputError, NotFoundError, ConflictError, LimitExceededError: EC2 would refuse
+                it (semantics section 11.4).
+            SnapshotFailedError: The copy ended as `error`, and is listed as such.
+            StoreError: The store failed.
+        """
+        from ebsim.core.copying import copy_snapshot
+
+        wanted, region = parse_snapshot_id(snapshot_id), source_region or self.caller.region
+        options, progress = options or SnapshotOptions(), progress or SilentProgress()
+        with self._writing():
+            return copy_snapshot(self._context, wanted, region, options, progress).to_result()
+
     def create_snapshots(
         self, volume_ids: Sequence[str], options: SnapshotOptions | None = None
     ) -> tuple[Snapshot, ...]:

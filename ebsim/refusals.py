@@ -116,6 +116,14 @@ def pending_snapshot_limit(limit: int) -> LimitExceededError:
     )
 
 
+def pending_copy_limit(limit: int) -> LimitExceededError:
+    """Return the refusal of one more pending copy in a Region (the wording is assumed)."""
+    return LimitExceededError(
+        f"Too many snapshot copies in progress. The limit is {limit} for this destination region.",
+        ErrorCode.RESOURCE_LIMIT_EXCEEDED,
+    )
+
+
 def snapshot_rate(volume_id: str, spacing_s: float) -> LimitExceededError:
     """Return the refusal of a snapshot that follows another of its volume too soon."""
     return LimitExceededError(

@@ -48,6 +48,16 @@ def created(record: Snapshot, totals: StoreStats) -> str:
     )
 
 
+def snapshot_copied(record: Snapshot, totals: StoreStats) -> str:
+    """Return the text of `snapshot copy`."""
+    kind = f"incremental on {record.parent_id}" if record.parent_id else "full"
+    return (
+        f"Made {record.snapshot_id}: {kind},"
+        f" charged {format_size(record.charged_size_bytes)} for the blocks it added.\n"
+        f"{store_totals(totals)}"
+    )
+
+
 def created_of_volumes(records: Sequence[Snapshot], totals: StoreStats) -> str:
     """Return the text of `snapshot create` of managed volumes, once they are completed."""
     lines = []

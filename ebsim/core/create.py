@@ -127,12 +127,12 @@ def _exclusive_volume(
     Both are locked: a source that is not known yet has no volume, and a volume may be continued
     from another path. The source comes first everywhere, so that nobody waits in a circle.
     """
-    with _hold_name(context, f"source {identity}", identity, progress):
+    with hold_name(context, f"source {identity}", identity, progress):
         volume = _volume_to_continue(context, identity, options)
         if volume is None:
             yield
             return
-        with _hold_name(context, f"volume {volume}", identity, progress):
+        with hold_name(context, f"volume {volume}", identity, progress):
             yield
 
 
@@ -146,7 +146,15 @@ def _volume_to_continue(
     return None if known is None else known.volume_id
 
 
-def _hold_name(context: StoreContext, name: str, identity: str, progress: Progress) -> Lock:
+def hold_name(context: StoreContext, name: str, identity: str, progress: Progress) -> Lock:
+    """Return the lock on a name, waiting for it, and saying so.
+
+    Args:
+        context: The store.
+        name: What is to be done by one process at a time.
+        identity: What the waiting is said to be for.
+        progress: Told that it waits.
+    """
     region = named_region(name)
     lock = context.locks.try_hold(region)
     if lock is None:

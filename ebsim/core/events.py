@@ -22,6 +22,7 @@ from ebsim.core.subscribers import EventCallback
 from ebsim.format.catalog_values import Counter, Table, number_key
 from ebsim.format.life_records import ImageRecord, decode_life_event, encode_life_event
 from ebsim.format.records import SnapshotRecord, VolumeRecord
+from ebsim.ids import SnapshotId
 from ebsim.results import Event, SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
@@ -41,11 +42,16 @@ _IMAGE = "EC2 AMI State Change"
 
 
 def snapshot_ended(context: StoreContext, writer: CatalogWriter, record: SnapshotRecord) -> None:
-    """Record `createSnapshot`: a snapshot became completed or error.
+    """Record `createSnapshot`, or `copySnapshot`: a snapshot became completed or error.
 
     Members of a multi-volume set are told together (`snapshot_set_ended`), not one by one.
     """
     if record.set_id:
+        return
+    if record.copied_from:
+        region, snapshot_id = record.copied_from.split("/")
+        source = replace(record, region=region, snapshot_id=SnapshotId(snapshot_id))
+        snapshot_copied(context, writer, record, source)
         return
     detail = {
         "event": "createSnapshot",

@@ -46,6 +46,7 @@ class VolumeRecord:
         epoch: Writes belong to this epoch; each snapshot ends one (`ebsim.core.written_blocks`).
         modifications: Times, in microseconds, of the modifications of the last 24 hours.
         modification: The last one: what `VolumeModification` says.
+        last_copy: For what stands for the copies of a lineage: the latest one, begun or completed.
     """
 
     volume_id: VolumeId
@@ -72,6 +73,7 @@ class VolumeRecord:
     epoch: int = 1
     modifications: list[int] = field(default_factory=list)
     modification: dict[str, Any] | None = None
+    last_copy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,7 @@ class SnapshotRecord:
         shared_with: The accounts that may make volumes and copies of it.
         public: Whether every account may, unless its owner blocks that.
         lock: The lock on it (`ebsim.core.lock_rules.Lock`), or None.
+        copied_from: The Region, a slash, and the snapshot that it is a copy of; empty for none.
     """
 
     snapshot_id: SnapshotId
@@ -153,6 +156,7 @@ class SnapshotRecord:
     shared_with: list[str] = field(default_factory=list)
     public: bool = False
     lock: dict[str, Any] | None = None
+    copied_from: str = ""
 
     def to_result(self) -> Snapshot:
         """Return the snapshot as a user sees it."""

@@ -19,6 +19,7 @@ from ebsim.cli.options import examples, shared_options
             "delete",
             "history",
             "wait",
+            "copy",
             "share",
             "unshare",
             "permissions",

@@ -1,0 +1,274 @@
+"""Copying snapshots, within a Region and to other Regions and accounts (semantics section 11.4).
+
+A copy in the Region and the account of its source shares its map: nothing is read or charged. Any
+other is a snapshot of a lineage of its own. The first one reads all that its source has; later ones
+read it too, and are charged what differs from the latest copy there, if that still exists. Equal
+blocks are stored once in a store, wherever they are charged.
+"""
+
+from dataclasses import asdict, replace
+
+from ebsim import refusals
+from ebsim.caller import Caller
+from ebsim.config import SnapshotOptions
+from ebsim.core.access import usable_snapshot
+from ebsim.core.changes import JournaledCommit, commit_journaled
+from ebsim.core.context import StoreContext
+from ebsim.core.copy_source import CopyPlan, SnapshotSource
+from ebsim.core.counters import take
+from ebsim.core.create import hold_name
+from ebsim.core.delete import delete_snapshots
+from ebsim.core.events import snapshot_ended
+from ebsim.core.ledger import record_events
+from ebsim.core.lineage import Lineage, add_hold
+from ebsim.core.making import Making
+from ebsim.core.quotas import load_quotas
+from ebsim.core.reclaim import reclaim_if_possible
+from ebsim.core.sessions import Session, current_session
+from ebsim.core.sharing import count_charge
+from ebsim.core.snapshots import (
+    all_pending,
+    check_options,
+    find_snapshot,
+    get_completed,
+    get_snapshot,
+    newest_of_volume,
+    put_snapshot,
+)
+from ebsim.core.volumes import find_volume, put_volume
+from ebsim.format.catalog_values import Counter, NodeKind, NodeRecord
+from ebsim.format.records import SnapshotRecord, VolumeRecord
+from ebsim.ids import SnapshotId, new_snapshot_id, new_volume_id
+from ebsim.progress import Progress
+from ebsim.results import ChargeCause, ChargeEvent, SnapshotState
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+
+def copy_snapshot(
+    context: StoreContext,
+    snapshot_id: SnapshotId,
+    source_region: str,
+    options: SnapshotOptions,
+    progress: Progress,
+) -> SnapshotRecord:
+    """Copy a snapshot to the caller's account and Region, and return the copy's record.
+
+    Args:
+        context: The store.
+        snapshot_id: The source: completed, and the caller's, shared with it, or public.
+        source_region: Where it lies.
+        options: Description and tags of the copy, and how its new blocks are stored.
+        progress: Told how far the reading is.
+
+    Raises:
+        InvalidInputError: The options do not fit.
+        NotFoundError: There is no such snapshot there, or the caller may not use it.
+        ConflictError: It is not completed.
+        LimitExceededError: 20 copies are pending already.
+        SnapshotFailedError: The copy ended as `error`.
+        StoreError: A write failed.
+    """
+    _check(options)
+    acting = context.acting
+    there = context.acting_as(Caller(acting.account, source_region))
+    with context.catalog.read() as reader:
+        source = usable_snapshot(there, reader, snapshot_id)
+    if (source.owner, source.region) == (acting.account, acting.region):
+        copied = _copy_map(context, source, options)
+    else:
+        copied = _copy_blocks(context, source, options, progress)
+    if copied.deletion_wanted:
+        delete_snapshots(context, [copied.snapshot_id], dry_run=False)
+    reclaim_if_possible(context)
+    return copied
+
+
+def _check(options: SnapshotOptions) -> None:
+    check_options(options)
+    if options.volume_id or options.parent or options.new_volume or options.freeze:
+        raise refusals.invalid_combination(
+            "A copy is told no volume, parent or mount point: it knows."
+        )
+
+
+def _identity(source: SnapshotRecord) -> str:
+    return f"copies of lineage {source.lineage}"
+
+
+# Within a Region and an account
+
+
+def _copy_map(
+    context: StoreContext, source: SnapshotRecord, options: SnapshotOptions
+) -> SnapshotRecord:
+    snapshot_id = new_snapshot_id(context.entropy)
+
+    def change(commit: JournaledCommit) -> SnapshotRecord:
+        writer = commit.writer
+        present = get_completed(writer, source.snapshot_id)
+        volume = _volume(context, writer, present, snapshot_id)
+        begun = take(writer, Counter.NODE)
+        node = take(writer, Counter.NODE)
+        lineage = Lineage(writer)
+        place = NodeRecord(NodeKind.SNAPSHOT, present.node, present.root, snapshot_id)
+        lineage.add(node, place)
+        now = context.clock.now_us()
+        record = replace(
+            _record(context, present, snapshot_id, volume, options),
+            state=SnapshotState.COMPLETED,
+            begun=begun,
+            start_us=now,
+            completion_us=now,
+            scanned_bytes=present.size_bytes,
+            full_blocks=present.full_blocks,
+            charged_blocks=count_charge(writer, lineage, node),
+            parent_id=present.snapshot_id,
+            node=node,
+            root=present.root,
+            lineage=present.lineage,
+        )
+        lineage.save(writer)
+        put_volume(writer, volume)
+        put_snapshot(writer, record)
+        facts = {"snapshot": asdict(record), "volume": asdict(volume)}
+        sequence = commit.journal("complete", facts)
+        record_events(writer, [_charge(record, sequence)])
+        snapshot_ended(context, writer, record)
+        return record
+
+    return commit_journaled(context, change)
+
+
+def _charge(record: SnapshotRecord, sequence: int) -> ChargeEvent:
+    return ChargeEvent(
+        sequence=sequence,
+        time_us=record.start_us,
+        cause=ChargeCause.CREATED,
+        snapshot_id=record.snapshot_id,
+        volume_id=record.volume_id,
+        blocks=record.charged_blocks,
+        other_id=None,
+    )
+
+
+# To another Region or account
+
+
+def _copy_blocks(
+    context: StoreContext, source: SnapshotRecord, options: SnapshotOptions, progress: Progress
+) -> SnapshotRecord:
+    session = current_session(context)
+    identity = _identity(source)
+    name = f"{identity} {context.acting.account} {context.acting.region}"
+    with hold_name(context, f"source {name}", source.snapshot_id, progress):
+        snapshot_id = new_snapshot_id(context.entropy)
+        reading = SnapshotSource(context, source, identity)
+        plan = CopyPlan(source.root)
+        making = Making(context, session, reading, plan, snapshot_id, options.compression)
+        try:
+            record = context.catalog.update(
+                lambda writer: _begin(context, writer, session, source, snapshot_id, options)
+            )
+            progress.start(f"copy {snapshot_id}", source.size_bytes)
+            return making.run(record, progress, source_read=lambda: None)
+        except BaseException as error:
+            making.stop(error)
+            raise
+        finally:
+            progress.finish()
+
+
+def _begin(
+    context: StoreContext,
+    writer: CatalogWriter,
+    session: Session,
+    source: SnapshotRecord,
+    snapshot_id: SnapshotId,
+    options: SnapshotOptions,
+) -> SnapshotRecord:
+    _check_pending(context, writer)
+    known = find_volume(context, writer, _identity(source))
+    parent = None if known is None else _latest_copy(writer, known, source)
+    volume = _volume(context, writer, source, snapshot_id)
+    put_volume(writer, volume)
+    record = replace(
+        _record(context, source, snapshot_id, volume, options),
+        session=session.number,
+        begun=take(writer, Counter.NODE),
+        start_us=context.clock.now_us(),
+        parent_id=parent.snapshot_id if parent else None,
+        full_blocks=parent.full_blocks if parent else 0,
+        hold=add_hold(writer, parent.node, parent.root) if parent else 0,
+        root=parent.root if parent else 0,
+        lineage=parent.lineage if parent else take(writer, Counter.LINEAGE),
+    )
+    put_snapshot(writer, record)
+    return record
+
+
+def _check_pending(context: StoreContext, reader: CatalogReader) -> None:
+    limit = load_quotas(reader).pending_copies
+    place = (context.acting.account, context.acting.region)
+    pending = [get_snapshot(reader, each) for each in all_pending(reader)]
+    copies = [each for each in pending if each.copied_from and (each.owner, each.region) == place]
+    if len(copies) >= limit:
+        raise refusals.pending_copy_limit(limit)
+
+
+def _latest_copy(
+    reader: CatalogReader, volume: VolumeRecord, source: SnapshotRecord
+) -> SnapshotRecord | None:
+    """Return what the next copy is incremental on: the latest one, if it still exists."""
+    newest = newest_of_volume(reader, volume.volume_id)
+    if newest is None or newest.size_bytes > source.size_bytes:
+        return None
+    if newest.snapshot_id == volume.last_copy:
+        return newest
+    last = find_snapshot(reader, SnapshotId(volume.last_copy))
+    return newest if last is not None and last.state == SnapshotState.ERROR else None
+
+
+# Both
+
+
+def _volume(
+    context: StoreContext, writer: CatalogWriter, source: SnapshotRecord, snapshot_id: SnapshotId
+) -> VolumeRecord:
+    """Return the volume that stands for all copies of a lineage: EBS gives them an arbitrary id."""
+    known = find_volume(context, writer, _identity(source))
+    if known is not None:
+        return replace(known, last_copy=snapshot_id, size_bytes=source.size_bytes)
+    return VolumeRecord(
+        volume_id=new_volume_id(context.entropy),
+        number=take(writer, Counter.VOLUME),
+        source=_identity(source),
+        size_bytes=source.size_bytes,
+        created_us=context.clock.now_us(),
+        owner=context.acting.account,
+        region=context.acting.region,
+        last_copy=snapshot_id,
+    )
+
+
+def _record(
+    context: StoreContext,
+    source: SnapshotRecord,
+    snapshot_id: SnapshotId,
+    volume: VolumeRecord,
+    options: SnapshotOptions,
+) -> SnapshotRecord:
+    """Return the record of a copy as far as both kinds have it in common."""
+    return SnapshotRecord(
+        snapshot_id=snapshot_id,
+        volume_id=volume.volume_id,
+        state=SnapshotState.PENDING,
+        begun=0,
+        start_us=0,
+        description=options.description,
+        tags=options.all_tags,
+        size_bytes=source.size_bytes,
+        source=_identity(source),
+        owner=context.acting.account,
+        region=context.acting.region,
+        copied_from=f"{source.region}/{source.snapshot_id}",
+    )
