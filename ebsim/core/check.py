@@ -13,6 +13,7 @@ from ebsim.core.check_data import DataCheckRun, known_damage
 from ebsim.core.check_images import check_images
 from ebsim.core.check_indexes import check_indexes
 from ebsim.core.check_maps import MapCheck
+from ebsim.core.check_sharing import check_sharing
 from ebsim.core.check_space import (
     check_ledger,
     check_lineage,
@@ -55,6 +56,7 @@ def check_store(context: StoreContext, progress: Progress, data: DataCheck | Non
                 check_segments(reader),
                 check_ledger(reader, snapshots),
                 check_lineage(reader),
+                check_sharing(reader),
                 check_names(reader, snapshots),
                 check_indexes(reader, snapshots),
                 check_images(reader, snapshots),

@@ -693,6 +693,27 @@ WITH_VALUES = [
 ]
 
 
+def test_snapshots_that_share_and_do_not_hang_together_are_told(example: Example) -> None:
+    """I-4: deleting one of them would take from the other what both have."""
+
+    def cut_off(writer: CatalogWriter) -> None:
+        nodes = {
+            parse_number_key(key): NodeRecord.decode(value)
+            for key, value in writer.items(Table.NODES)
+        }
+        (number,) = (each for each, node in nodes.items() if node.snapshot_id == example.second)
+        parent = nodes[number].parent
+        assert parent
+        writer.put(Table.NODES, number_key(number), replace(nodes[number], parent=0).encode())
+        writer.delete(Table.CHILDREN, pair_key(parent, number))
+
+    example.tamper(cut_off)
+
+    findings = example.store.check().findings
+    assert {finding.kind for finding in findings} == {"wrong-lineage"}
+    assert any("versions (the first is " in finding.message for finding in findings)
+
+
 def have_values_of_volumes(example: Example, table: Table) -> None:
     """Have the tables of managed volumes hold something, where one of them is looked at."""
     if table is Table.VOLUME_UNFINISHED:
