@@ -43,6 +43,8 @@ UNSEEN: dict[str, str] = {
     "storage.catalog_renewal:": "no story has a catalog renewed",
     "storage.segments:LocalSegmentStore.rewrite_header": "no story repairs a store",
     "storage.set_aside:": "no story repairs a store",
+    "volumes.opening:_left_behind:sync": "no scenario cuts the power behind the one who took over "
+    "what a dead process had loaded",
 }
 """Sites, by how their names begin, that no scenario reaches yet, and why. They are no trials of the
 campaign, and a gap that docs/testing.md tells."""
@@ -52,6 +54,8 @@ SPARED = {
     "durable too, which is in the same file",
     "volumes.kept_blocks:KeptBlocks.sync:sync_directory": "intents are removed right behind, and "
     "the same folder is synced then; only one of the two is needed",
+    "storage.catalog_swap:finish_swap:sync_directory": "whoever opens the store next finishes the "
+    "swap, or makes the catalog again",
     "volumes.intents:Intents.clear:sync_directory": "intents that come back have blocks compared "
     "that need not be",
 }
