@@ -344,6 +344,11 @@ class LmdbCatalog:
             facts = os.stat(self._path / "data.mdb")
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreError(
+                f"the catalog {self._path} cannot be looked at: {error.strerror}",
+                ErrorCode.STORE_FAILED,
+            ) from error
         return facts.st_dev, facts.st_ino
 
     def _ensure_open(self) -> None:

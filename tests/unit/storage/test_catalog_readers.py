@@ -1,5 +1,7 @@
 """A view of the catalog that may have begun in the middle of a commit is begun again."""
 
+import errno
+from pathlib import Path
 from typing import cast
 
 import lmdb
@@ -7,7 +9,7 @@ import pytest
 
 from ebsim.errors import StoreError
 from ebsim.storage import lmdb_catalog
-from ebsim.storage.lmdb_catalog import begin_reading
+from ebsim.storage.lmdb_catalog import LmdbCatalog, begin_reading
 
 
 class Transaction:
@@ -95,3 +97,19 @@ def test_tables_are_looked_at_in_such_a_view(
 
     with pytest.raises(StoreError):
         Store.open(str(store_path))
+
+
+def test_file_that_cannot_be_looked_at_is_an_error_of_the_store(
+    fast_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that has shut itself down answers so; found by the campaign failed-syncs."""
+    catalog = LmdbCatalog(fast_path)
+
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ebsim.storage.lmdb_catalog.os.stat", fail)
+        with pytest.raises(StoreError, match="cannot be looked at: Input/output error"):
+            catalog.update(lambda _writer: None)
+    catalog.close()
