@@ -15,7 +15,7 @@ from ebsim import refusals
 from ebsim.caller import Caller
 from ebsim.core.account_settings import load_settings
 from ebsim.core.context import StoreContext
-from ebsim.core.snapshots import get_completed, get_snapshot
+from ebsim.core.snapshots import get_completed, get_snapshot, list_snapshots
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.permissions import PublicAccess
@@ -80,6 +80,11 @@ def own_snapshot(
     if may_use(reader, context.caller, record):
         raise refusals.not_owner(snapshot_id)
     raise refusals.snapshot_not_found(snapshot_id)
+
+
+def own_snapshots(context: StoreContext, reader: CatalogReader) -> list[SnapshotRecord]:
+    """Return the caller's snapshots, in the order of `list_snapshots`."""
+    return [record for record in list_snapshots(reader) if owns(context.caller, record)]
 
 
 def ensure_own_snapshots(context: StoreContext, snapshot_ids: Sequence[SnapshotId]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from ebsim import refusals
 from ebsim.caller import Caller
 from ebsim.config import SnapshotOptions
-from ebsim.core.access import usable_snapshot
+from ebsim.core.access import owns, usable_snapshot
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.copy_source import CopyPlan, SnapshotSource
@@ -73,7 +73,7 @@ def copy_snapshot(
     there = context.acting_as(Caller(acting.account, source_region))
     with context.catalog.read() as reader:
         source = usable_snapshot(there, reader, snapshot_id)
-    if (source.owner, source.region) == (acting.account, acting.region):
+    if owns(acting, source):
         copied = _copy_map(context, source, options)
     else:
         copied = _copy_blocks(context, source, options, progress)
@@ -208,9 +208,8 @@ def _begin(
 
 def _check_pending(context: StoreContext, reader: CatalogReader) -> None:
     limit = load_quotas(reader).pending_copies
-    place = (context.acting.account, context.acting.region)
     pending = [get_snapshot(reader, each) for each in all_pending(reader)]
-    copies = [each for each in pending if each.copied_from and (each.owner, each.region) == place]
+    copies = [each for each in pending if each.copied_from and owns(context.acting, each)]
     if len(copies) >= limit:
         raise refusals.pending_copy_limit(limit)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ebsim import refusals
 from ebsim.config import SnapshotOptions
-from ebsim.core.access import owns
+from ebsim.core.access import own_snapshots, owns
 from ebsim.core.changes import JournaledCommit, commit_journaled, writing
 from ebsim.core.context import StoreContext
 from ebsim.core.image_links import still_needed
@@ -25,7 +25,6 @@ from ebsim.core.lifecycle_plan import (
 from ebsim.core.lock_rules import locked_until
 from ebsim.core.policy_documents import read_policy, write_policy
 from ebsim.core.policy_rules import POLICIES_MAX
-from ebsim.core.snapshots import list_snapshots
 from ebsim.core.volume_records import managed_volumes
 from ebsim.core.volumes import find_volume
 from ebsim.errors import EbsimError, StoreError
@@ -282,7 +281,7 @@ class LifecycleOperations:
         with self._context.catalog.read() as reader:
             context = self._context
             policies = list(_policies(context, reader))
-            records = [each for each in list_snapshots(reader) if owns(context.caller, each)]
+            records = own_snapshots(context, reader)
             return _View(
                 policies=policies,
                 targets=_targets(context, reader, policies),

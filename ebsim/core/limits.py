@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ebsim import refusals
 from ebsim.config import Quotas
+from ebsim.core.access import same_owner
 from ebsim.core.quotas import load_quotas
 from ebsim.core.snapshots import get_snapshot, list_snapshots
 from ebsim.core.volume_types import VOLUME_TYPES
@@ -46,8 +47,7 @@ def _check_account(reader: CatalogReader, volumes: Sequence[VolumeRecord], quota
     all_near = reader.count(Table.SNAPSHOTS) + added > quotas.snapshots_per_region
     if not pending_near and not all_near:
         return
-    place = (volumes[0].owner, volumes[0].region)
-    own = [each for each in list_snapshots(reader) if (each.owner, each.region) == place]
+    own = [each for each in list_snapshots(reader) if same_owner(volumes[0], each)]
     pending = [each for each in own if each.state == SnapshotState.PENDING or each.deletion_wanted]
     if pending_max is not None and len(pending) + added > pending_max:
         raise refusals.pending_snapshot_limit(pending_max)

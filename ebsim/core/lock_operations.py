@@ -2,11 +2,10 @@
 
 from dataclasses import asdict, replace
 
-from ebsim.core.access import owns
+from ebsim.core.access import own_snapshots
 from ebsim.core.context import StoreContext
 from ebsim.core.lock_rules import ensure_unlockable, new_lock, show_lock
 from ebsim.core.snapshot_changes import change_snapshot
-from ebsim.core.snapshots import list_snapshots
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import parse_snapshot_id
 from ebsim.locking import LockQuery, LockRequest, SnapshotLock
@@ -67,9 +66,8 @@ class LockOperations:
         with self._context.catalog.read() as reader:
             records = [
                 record
-                for record in list_snapshots(reader)
-                if owns(self._context.caller, record)
-                and (not wanted or record.snapshot_id in wanted)
+                for record in own_snapshots(self._context, reader)
+                if not wanted or record.snapshot_id in wanted
             ]
         shown = [show_lock(record, now) for record in records]
         return [

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from ebsim import refusals
-from ebsim.core.access import owns
+from ebsim.core.access import own_snapshots, owns
 from ebsim.core.context import StoreContext
 from ebsim.core.delete import SNAPSHOTS_MAX, delete_snapshots
 from ebsim.core.image_links import still_needed
 from ebsim.core.lock_rules import locked_until
 from ebsim.core.retention import Decision, Rules, decide
-from ebsim.core.snapshots import list_snapshots
 from ebsim.core.volumes import get_volume
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import parse_volume_id
@@ -50,7 +49,7 @@ def _decide(context: StoreContext, options: PruneOptions) -> Decision:
         for volume_id in volumes:
             if not owns(context.caller, get_volume(reader, volume_id)):
                 raise refusals.volume_not_found(volume_id)
-        records = [each for each in list_snapshots(reader) if owns(context.caller, each)]
+        records = own_snapshots(context, reader)
         images = still_needed(reader, [record.snapshot_id for record in records])
         now_us = context.clock.now_us()
         holds = {name: [f"in use by {each}" for each in found] for name, found in images.items()}

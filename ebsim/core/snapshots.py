@@ -116,8 +116,8 @@ def all_pending(reader: CatalogReader) -> list[SnapshotId]:
 def deletions_wanted(reader: CatalogReader) -> list[SnapshotId]:
     """Return the completed snapshots that were deleted while they were pending."""
     found = []
-    for key, _ in reader.items(Table.PENDING_SNAPSHOTS):
-        record = get_snapshot(reader, SnapshotId(key.decode()))
+    for snapshot_id in all_pending(reader):
+        record = get_snapshot(reader, snapshot_id)
         if record.state == SnapshotState.COMPLETED and record.deletion_wanted:
             found.append(record.snapshot_id)
     return found

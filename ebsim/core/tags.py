@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from ebsim import refusals
-from ebsim.core.access import own_snapshot, owns
+from ebsim.core.access import own_snapshot, own_snapshots
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.filters import Filtering
 from ebsim.core.images import list_images, own_image, put_image
-from ebsim.core.snapshots import list_snapshots, put_snapshot
+from ebsim.core.snapshots import put_snapshot
 from ebsim.core.tag_rules import check_tag, check_tag_count, is_reserved, tag_values
 from ebsim.core.volume_records import managed_volumes, own_volume, put_managed
 from ebsim.ids import parse_image_id, parse_snapshot_id, parse_volume_id
@@ -171,7 +171,7 @@ class _Snapshots:
 
     @staticmethod
     def all(context: StoreContext, reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
-        own = (each for each in list_snapshots(reader) if owns(context.caller, each))
+        own = own_snapshots(context, reader)
         return ((record.snapshot_id, record.tags) for record in own)
 
 

@@ -29,10 +29,10 @@ class HeldStores:
         return Store.create(path)
 
     def open(self, path: Path, caller: Caller, *, resume: bool = False, **_others: object) -> Store:
-        return Store.open(path, Seams(before_copy=self.copies), resume=resume)
+        return Store.open(path, Seams(before_copy=self.copies, caller=caller), resume=resume)
 
     def rebuild(self, path: Path, **_others: Any) -> Any:
-        raise NotImplementedError
+        raise AssertionError(f"no test here rebuilds {path}")
 
 
 class Terminal:
