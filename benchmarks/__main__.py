@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [compare] [growth] [volumes]`; by default, all."""
+"""Run the benchmarks: `python -m benchmarks NAME...`, or all; the names are below."""
 
 import argparse
 import json
@@ -15,6 +15,12 @@ SPACE_FACTOR = 2.0
 SPACE_FACTOR_STORE = 0.36
 """Bytes needed for a byte of image: for it and a restored copy; and for the store of each tool."""
 
+COPIES_SPACE_FACTOR = 5.0
+"""Bytes needed for a byte of image: for it, while it is made, and for five stores that grow."""
+
+ENCRYPTION_SPACE_FACTOR = 3.0
+"""Bytes needed for a byte of image: for it, a restored copy, and two stores."""
+
 GROWTH_SPACE = GIB // 2
 VOLUMES_SPACE = 3 * GIB
 LOAD_MAX = 0.5
@@ -30,6 +36,9 @@ def main(arguments: Sequence[str]) -> int:
         "compare": _compare,
         "growth": _growth,
         "volumes": _volumes,
+        "copies": _copies,
+        "encryption": _encryption,
+        "encrypted-volumes": _encrypted_volumes,
     }
     try:
         for name, benchmark in benchmarks.items():
@@ -44,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help="compare, growth, volumes; all by default")
+    add("names", nargs="*", metavar="NAME", help="which; all by default")
     add("--work", type=Path, help="where to work; in memory by default, if there is room")
     add("--size-gib", type=float, default=4.0, help="size of the image (default: 4)")
     add("--image", type=Path, help="use a copy of this image instead of making one")
@@ -58,7 +67,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--output", type=Path, default=Path("build/benchmarks"), help="folder for the results")
     add("--document", type=Path, help="a Markdown file to put the tables into")
     options = parser.parse_args(arguments)
-    unknown = set(options.names) - {"compare", "growth", "volumes"}
+    known = {"compare", "growth", "volumes", "copies", "encryption", "encrypted-volumes"}
+    unknown = set(options.names) - known
     if unknown or options.size_gib * GIB < 64 * MIB or options.runs < 1 or options.chain < 10:
         parser.error("a name or number is out of range")
     return options
@@ -108,6 +118,57 @@ def _volumes(options: argparse.Namespace) -> tuple[str, object]:
         machine = look_at_machine(work)
         results = measure_volumes(work)
     return volumes_markdown(results, machine), volumes_json(results, machine)
+
+
+def _copies(options: argparse.Namespace) -> tuple[str, object]:
+    from benchmarks.copies import CopyComparison
+    from benchmarks.copies_report import copies_json, copies_markdown
+    from benchmarks.image import build_image, copy_image
+    from benchmarks.machine import look_at_machine
+    from benchmarks.work_folder import make_shell, work_folder
+
+    given: Path | None = options.image
+    size = given.stat().st_size if given else int(options.size_gib * GIB) // MIB * MIB
+    with work_folder(options.work, int(size * COPIES_SPACE_FACTOR)) as work:
+        machine = look_at_machine(work)
+        image = work / "image.raw"
+        print("making the image", file=sys.stderr)
+        facts = copy_image(image, given) if given else build_image(image, size, work / "tree")
+        results = CopyComparison(make_shell(work), image, options.runs).run()
+    return copies_markdown(results, facts, machine), copies_json(results, facts, machine)
+
+
+def _encryption(options: argparse.Namespace) -> tuple[str, object]:
+    from benchmarks.encryption import EncryptionComparison
+    from benchmarks.encryption_report import encryption_json, encryption_markdown
+    from benchmarks.image import build_image, copy_image
+    from benchmarks.machine import look_at_machine
+    from benchmarks.work_folder import make_shell, work_folder
+
+    given: Path | None = options.image
+    size = given.stat().st_size if given else int(options.size_gib * GIB) // MIB * MIB
+    with work_folder(options.work, int(size * ENCRYPTION_SPACE_FACTOR)) as work:
+        machine = look_at_machine(work)
+        image = work / "image.raw"
+        print("making the image", file=sys.stderr)
+        facts = copy_image(image, given) if given else build_image(image, size, work / "tree")
+        results = EncryptionComparison(make_shell(work), image, options.runs).run()
+    return encryption_markdown(results, facts, machine), encryption_json(results, facts, machine)
+
+
+def _encrypted_volumes(options: argparse.Namespace) -> tuple[str, object]:
+    from benchmarks.encrypted_volumes import (
+        encrypted_volumes_json,
+        encrypted_volumes_markdown,
+        measure_encrypted_volumes,
+    )
+    from benchmarks.machine import look_at_machine
+    from benchmarks.work_folder import work_folder
+
+    with work_folder(options.work, VOLUMES_SPACE) as work:
+        machine = look_at_machine(work)
+        results = measure_encrypted_volumes(work / "store")
+    return encrypted_volumes_markdown(results, machine), encrypted_volumes_json(results, machine)
 
 
 def _keep(options: argparse.Namespace, name: str, text: str, data: object) -> None:

@@ -174,8 +174,8 @@ def _measure_rates(folder: Path) -> list[Rate]:
                     rate
                     for size in REQUEST_SIZES
                     for rate in (
-                        _rate("read", size, *_reads(volume, file, size)),
-                        _rate("write", size, *_writes(volume, file, noise[:size])),
+                        measure_rate("read", size, *_reads(volume, file, size)),
+                        measure_rate("write", size, *_writes(volume, file, noise[:size])),
                     )
                 ]
             finally:
@@ -194,7 +194,8 @@ def _writes(volume: VolumeFile, file: int, data: bytes) -> tuple[Request, Reques
     return (lambda at: os.pwrite(file, data, at)), (lambda at: volume.pwrite(data, at))
 
 
-def _rate(kind: str, size: int, raw: Request, through: Request) -> Rate:
+def measure_rate(kind: str, size: int, raw: Request, through: Request) -> Rate:
+    """Return how fast two kinds of requests are that take turns."""
     places = list(range(0, AREA, size))
     random.Random(size).shuffle(places)
     places = places[:REQUESTS_MAX]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ebsim.encryption import EncryptionRequest
 from ebsim.errors import InvalidInputError
 from ebsim.ids import SnapshotId, VolumeId
 
@@ -58,6 +59,9 @@ class SnapshotOptions:
         parent: Start a new volume at this snapshot, as EBS does with a volume created from one.
         compression: How new blocks are stored.
         freeze: A mount point to hold with FIFREEZE while the source is read.
+        encrypted: Whether the volume is to be encrypted, where this begins one, or the copy.
+        kms_key_id: The KMS key: an id, alias or ARN; None: the default key. Only together with
+            `encrypted`.
         system_tags: Tags that begin with `aws:`, which users can neither give nor change; they
             count in no limit. Lifecycle policies know their snapshots by them.
     """
@@ -69,7 +73,14 @@ class SnapshotOptions:
     parent: SnapshotId | None = None
     compression: Compression = Compression()
     freeze: Path | None = None
+    encrypted: bool | None = None
+    kms_key_id: str | None = None
     system_tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def encryption(self) -> EncryptionRequest:
+        """What is said about encryption."""
+        return EncryptionRequest(encrypted=self.encrypted, kms_key_id=self.kms_key_id)
 
     @property
     def all_tags(self) -> dict[str, str]:
@@ -93,11 +104,20 @@ class Quotas:
             has 15. 0: none, so that tests need not wait.
         snapshots_per_region: Snapshots of any state.
         pending_copies: Copies to other Regions or accounts at a time, in each Region.
+        archived_per_volume: Archived snapshots of one volume.
+        pending_archivals: Snapshots of an account that are being archived at a time.
+        pending_tier_restores: Those that are being restored from the archive at a time.
+        archival_s: Seconds that archiving takes; 0: it is completed at once.
+        tier_restore_s: Seconds that restoring from the archive takes, which are up to 72 hours at
+            EBS; 0: it is completed at once.
         storage_gib_per_type: GiB of all volumes of one type; None: no limit, as EBS's numbers
             depend on the Region (50 TiB of gp3 in most).
         initialization_mib_s: MiB a second, the sum of the rates asked for volumes being loaded.
+        fast_restore_snapshots: Snapshots with fast restore of one account, in each Region.
         modifications_per_day: Modifications of one volume within 24 hours.
         modification_s: Seconds that a modification takes; 0: it is completed at once.
+        rule_pending_s: Seconds until a new retention rule keeps anything; EBS's first one in a
+            Region may need 30 minutes. 0: it does at once.
     """
 
     pending_per_volume: int = 5
@@ -106,7 +126,14 @@ class Quotas:
     snapshot_spacing_s: float = 0
     snapshots_per_region: int = 100_000
     pending_copies: int = 20
+    archived_per_volume: int = 25
+    pending_archivals: int = 25
+    pending_tier_restores: int = 5
+    archival_s: float = 0
+    tier_restore_s: float = 0
     storage_gib_per_type: int | None = None
     initialization_mib_s: int = 5000
+    fast_restore_snapshots: int = 5
     modifications_per_day: int = 4
     modification_s: float = 0
+    rule_pending_s: float = 0

@@ -17,13 +17,14 @@ from ebsim.caller import Caller, parse_caller
 from ebsim.clock import Clock, SystemClock
 from ebsim.config import SnapshotOptions
 from ebsim.core.context import StoreContext
-from ebsim.core.leftovers import has_managed_volumes
+from ebsim.core.leftovers import has_managed_volumes, has_started
 from ebsim.core.resources import Resources
 from ebsim.core.upkeep import Upkeep
 from ebsim.entropy import Entropy, SystemEntropy
 from ebsim.errors import EbsimError
 from ebsim.ids import SnapshotId, names_volume, parse_snapshot_id, parse_volume_id
 from ebsim.progress import Progress, SilentProgress
+from ebsim.reports import RebuildReport, StoreStats
 from ebsim.requests import PruneOptions, SnapshotQuery
 from ebsim.results import (
     ChangedBlocks,
@@ -31,11 +32,9 @@ from ebsim.results import (
     DeleteReport,
     Event,
     PruneReport,
-    RebuildReport,
     RestoreReport,
     Snapshot,
     SnapshotPage,
-    StoreStats,
 )
 from ebsim.storage.boot import read_boot_id
 from ebsim.storage.files import Files, PosixFiles
@@ -44,6 +43,8 @@ from ebsim.storage.store_folder import create_store
 
 if TYPE_CHECKING:
     from ebsim.core.lifecycle import LifecycleOperations
+    from ebsim.keys.unlocking import Unlocking
+    from ebsim.volumes.instances import InstanceOperations
     from ebsim.volumes.managed import ManagedVolumes
     from ebsim.volumes.operations import VolumeOperations
 
@@ -62,6 +63,8 @@ class Seams:
         before_copy: Called with the id of a managed volume's snapshot, in the thread that copies
             it, before it is; it may wait, or raise to have the snapshot fail.
         caller: The account and Region to act as.
+        keyring: Where the keyring lies; None: where the store says.
+        unlocking: What opens the keyring, and protects it when it is made; None: nothing.
     """
 
     files: Files = field(default_factory=PosixFiles)
@@ -70,6 +73,8 @@ class Seams:
     boot_id: str = field(default_factory=read_boot_id)
     before_copy: Callable[[SnapshotId], None] | None = None
     caller: Caller = field(default_factory=Caller)
+    keyring: Path | None = None
+    unlocking: "Unlocking | None" = field(default=None, repr=False)
 
 
 class Store(Resources, Upkeep):
@@ -138,10 +143,16 @@ class Store(Resources, Upkeep):
         seams, progress = seams or Seams(), progress or SilentProgress()
         folder = Path(path).absolute()
         context = open_context(folder, seams, progress, create=create, prove=prove)
+        context.state.keyring_path, context.state.unlocking = seams.keyring, seams.unlocking
+        context.state.before_copy = seams.before_copy
         store = cls(context.acting_as(seams.caller), seams.before_copy)
         try:
             if resume and not context.catalog.read_only and has_managed_volumes(context):
                 store._volumes_held().resume()
+            if resume and not context.catalog.read_only and has_started(context):
+                from ebsim.core.started_clock import resume_started  # seldom needed
+
+                resume_started(context)
         except BaseException:
             with suppress(EbsimError):  # it is the first error that counts
                 store.close(wait=False)
@@ -214,6 +225,11 @@ class Store(Resources, Upkeep):
             stack.callback(context.catalog.close)
             stack.callback(context.segments.close)
             stack.callback(self._end_session)
+            if context.state.keyring is not None:
+                stack.callback(context.state.keyring.let_go)
+            started, context.state.started = context.state.started, None
+            if started is not None:
+                started.close(wait=wait)
             managed, self._managed = self._managed, None
             if managed is not None:
                 managed.close(wait=wait)
@@ -264,7 +280,7 @@ class Store(Resources, Upkeep):
             return self.create_snapshots([source], options)[0]
         opener, identity = self._opener(source, options, progress)
         with self._writing():
-            return create_snapshot(self._context, opener, identity, options, progress).to_result()
+            return create_snapshot(self._current, opener, identity, options, progress).to_result()
 
     def copy_snapshot(
         self,
@@ -272,6 +288,7 @@ class Store(Resources, Upkeep):
         source_region: str | None = None,
         options: SnapshotOptions | None = None,
         progress: Progress | None = None,
+        begun: Callable[[str], None] | None = None,
     ) -> Snapshot:
         """Copy a snapshot to this account and Region; wait for it.
 
@@ -280,6 +297,8 @@ class Store(Resources, Upkeep):
             source_region: Where it lies; None: in this Region.
             options: Description, tags, compression; tags are not copied.
             progress: Told how far the reading is.
+            begun: Called with the copy's id once it is pending, by the thread that goes on with it;
+                not where the copy is completed at once.
 
         Raises:
             InvalidInputError, NotFoundError, ConflictError, LimitExceededError: EC2 would refuse
@@ -292,7 +311,8 @@ class Store(Resources, Upkeep):
         wanted, region = parse_snapshot_id(snapshot_id), source_region or self.caller.region
         options, progress = options or SnapshotOptions(), progress or SilentProgress()
         with self._writing():
-            return copy_snapshot(self._context, wanted, region, options, progress).to_result()
+            copied = copy_snapshot(self._current, wanted, region, options, progress, begun)
+            return copied.to_result()
 
     def create_snapshots(
         self, volume_ids: Sequence[str], options: SnapshotOptions | None = None
@@ -330,19 +350,26 @@ class Store(Resources, Upkeep):
             InvalidInputError: An id is malformed.
             NotFoundError: There is no such snapshot.
         """
-        from ebsim.core.access import ensure_visible_snapshots
+        from ebsim.core.access import as_seen, ensure_visible_snapshots
 
         wanted = [parse_snapshot_id(text) for text in snapshot_ids]
         ensure_visible_snapshots(self._context, wanted)
         records = self._volumes_held().wait(wanted, progress or SilentProgress())
-        return [record.to_result() for record in records]
+        return [as_seen(self._context.caller, record).to_result() for record in records]
 
     @property
     def volumes(self) -> "VolumeOperations":
         """The operations on managed volumes."""
         from ebsim.volumes.operations import VolumeOperations
 
-        return VolumeOperations(self._context, self._volumes_held)
+        return VolumeOperations(self._current, self._volumes_held)
+
+    @property
+    def instances(self) -> "InstanceOperations":
+        """The operations on pretended instances, which volumes are attached to."""
+        from ebsim.volumes.instances import InstanceOperations
+
+        return InstanceOperations(self._current, self.volumes, self.create_snapshots)
 
     def list_snapshots(self, query: SnapshotQuery | None = None) -> list[Snapshot]:
         """Return all snapshots that a query asks for, oldest first; without one, all there are.
@@ -353,7 +380,7 @@ class Store(Resources, Upkeep):
         """
         from ebsim.core.snapshot_queries import list_all
 
-        return list_all(self._context, query or SnapshotQuery())
+        return list_all(self._current, query or SnapshotQuery())
 
     def describe_snapshots(self, query: SnapshotQuery | None = None) -> SnapshotPage:
         """Return a page of the snapshots that a query asks for, in the order of their beginning.
@@ -365,7 +392,7 @@ class Store(Resources, Upkeep):
         """
         from ebsim.core.snapshot_queries import describe_snapshots
 
-        return describe_snapshots(self._context, query or SnapshotQuery())
+        return describe_snapshots(self._current, query or SnapshotQuery())
 
     def get_snapshot(self, snapshot_id: str) -> Snapshot:
         """Return one snapshot.
@@ -374,11 +401,12 @@ class Store(Resources, Upkeep):
             InvalidInputError: The id is malformed.
             NotFoundError: There is no such snapshot.
         """
-        from ebsim.core.access import visible_snapshot
+        from ebsim.core.access import as_seen, visible_snapshot
 
         wanted = parse_snapshot_id(snapshot_id)
-        with self._context.catalog.read() as reader:
-            return visible_snapshot(self._context, reader, wanted).to_result()
+        with self._current.catalog.read() as reader:
+            record = visible_snapshot(self._context, reader, wanted)
+            return as_seen(self._context.caller, record).to_result()
 
     def diff_snapshots(self, first: str, second: str) -> ChangedBlocks:
         """Return the blocks in which two snapshots of one lineage differ.
@@ -390,7 +418,7 @@ class Store(Resources, Upkeep):
         """
         from ebsim.core.changed_blocks import changed_blocks
 
-        return changed_blocks(self._context, parse_snapshot_id(first), parse_snapshot_id(second))
+        return changed_blocks(self._current, parse_snapshot_id(first), parse_snapshot_id(second))
 
     def delete_snapshots(
         self, snapshot_ids: Sequence[str], *, dry_run: bool = False
@@ -412,7 +440,7 @@ class Store(Resources, Upkeep):
         ids = [parse_snapshot_id(text) for text in snapshot_ids]
         ensure_own_snapshots(self._context, ids)
         with self._writing():
-            return delete_snapshots(self._context, ids, dry_run=dry_run)
+            return delete_snapshots(self._current, ids, dry_run=dry_run)
 
     def restore_snapshot(
         self,
@@ -445,7 +473,7 @@ class Store(Resources, Upkeep):
 
         choices = RestoreChoices(in_place=in_place, force=force, zero_damaged=zero_damaged)
         wanted, path = parse_snapshot_id(snapshot_id), Path(target)
-        return restore_to_path(self._context, wanted, path, choices, progress or SilentProgress())
+        return restore_to_path(self._current, wanted, path, choices, progress or SilentProgress())
 
     def read_block(self, snapshot_id: str, index: int) -> bytes:
         """Return the 524,288 bytes of one block of a snapshot; zeros where nothing was written.
@@ -458,7 +486,7 @@ class Store(Resources, Upkeep):
         """
         from ebsim.core.read import read_block
 
-        return read_block(self._context, parse_snapshot_id(snapshot_id), index)
+        return read_block(self._current, parse_snapshot_id(snapshot_id), index)
 
     def snapshot_history(self, snapshot_id: str) -> list[ChargeEvent]:
         """Return how a snapshot's charge changed, also if it is deleted.
@@ -467,30 +495,25 @@ class Store(Resources, Upkeep):
             InvalidInputError: The id is malformed.
             NotFoundError: There never was such a snapshot.
         """
-        from ebsim.core.access import own_snapshot
-        from ebsim.core.ledger import snapshot_events
-        from ebsim.core.snapshots import find_snapshot
+        from ebsim.core.ledger import own_history
 
         wanted = parse_snapshot_id(snapshot_id)
-        with self._context.catalog.read() as reader:
-            events = snapshot_events(reader, wanted)
-            if not events or find_snapshot(reader, wanted) is not None:
-                own_snapshot(self._context, reader, wanted)
-            return events
+        with self._current.catalog.read() as reader:
+            return own_history(self._context, reader, wanted)
 
     def ledger(self) -> list[ChargeEvent]:
-        """Return every change of a charge, in the order of commits."""
-        from ebsim.core.ledger import read_ledger
+        """Return every change of what this account is charged here, in the order of commits."""
+        from ebsim.core.ledger import own_ledger
 
-        with self._context.catalog.read() as reader:
-            return list(read_ledger(reader))
+        with self._current.catalog.read() as reader:
+            return own_ledger(self._context, reader)
 
     @property
     def lifecycle(self) -> "LifecycleOperations":
         """The operations on lifecycle policies: making, listing and running them."""
         from ebsim.core.lifecycle import LifecycleOperations
 
-        return LifecycleOperations(self._context, self)
+        return LifecycleOperations(self._current, self)
 
     def prune(self, options: PruneOptions, *, dry_run: bool = False) -> PruneReport:
         """Delete the snapshots that no rule keeps, volume by volume.
@@ -506,17 +529,21 @@ class Store(Resources, Upkeep):
         from ebsim.core.prune import prune_snapshots
 
         with self._writing():
-            return prune_snapshots(self._context, options, dry_run=dry_run)
+            return prune_snapshots(self._current, options, dry_run=dry_run)
 
     def events(self, after: int = 0) -> list[Event]:
-        """Return the events with a greater number, oldest first; the newest 10,000 are kept."""
-        from ebsim.core.events import list_events
+        """Return this account's events with a greater number, oldest first.
+
+        The newest 10,000 of all accounts are kept. What EBS sends to the recipient of a snapshot
+        is an event of the recipient's.
+        """
+        from ebsim.core.events import own_events
 
         with self._context.catalog.read() as reader:
-            return list_events(reader, after)
+            return own_events(self._context, reader, after)
 
     def subscribe(self, callback: Callable[[Event], object]) -> Callable[[], None]:
-        """Have `callback` called with every event from now on; return what ends that.
+        """Have `callback` called with this account's events from now on; return what ends that.
 
         It is called in this process after the commit, in the order of commits, with nothing locked.
         What it raises is logged, and breaks nothing.
@@ -529,7 +556,7 @@ class Store(Resources, Upkeep):
         """Return sizes and counts of the whole store."""
         from ebsim.core.stats import store_stats
 
-        return store_stats(self._context)
+        return store_stats(self._current)
 
     def _writing(self) -> AbstractContextManager[None]:
         """Close this handle for writing when a write fails, and tell subscribers at the end."""

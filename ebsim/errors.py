@@ -62,21 +62,33 @@ class ErrorCode(StrEnum):
     AUTH_FAILURE = "AuthFailure"
     OPERATION_NOT_PERMITTED = "OperationNotPermitted"
     INVALID_BLOCK_DEVICE_MAPPING = "InvalidBlockDeviceMapping"
+    INVALID_PARAMETER_DEPENDENCY = "InvalidParameterDependency"
     CUSTOMER_KEY_REVOKED = "CustomerKeyHasBeenRevoked"
+    IDEMPOTENT_PARAMETER_MISMATCH = "IdempotentParameterMismatch"
+    INVALID_INSTANCE_ID_MALFORMED = "InvalidInstanceID.Malformed"
+    INVALID_INSTANCE_NOT_FOUND = "InvalidInstanceID.NotFound"
+    INVALID_VOLUME_ZONE_MISMATCH = "InvalidVolume.ZoneMismatch"
+    INVALID_ATTACHMENT_NOT_FOUND = "InvalidAttachment.NotFound"
     # the Key Management Service's; its LimitExceededException stands below
     KEY_NOT_FOUND = "NotFoundException"
     KEY_DISABLED = "DisabledException"
     KEY_INVALID_STATE = "KMSInvalidStateException"
     ALIAS_EXISTS = "AlreadyExistsException"
     INVALID_ALIAS_NAME = "InvalidAliasNameException"
+    INVALID_CIPHERTEXT = "InvalidCiphertextException"
+    INCORRECT_KEY = "IncorrectKeyException"
     ACCESS_DENIED = "AccessDeniedException"
     VALIDATION = "ValidationException"
+    # the Recycle Bin's; its ResourceNotFoundException stands below, its ValidationException above
+    RULE_STATE = "ConflictException"
+    RULE_LIMIT_EXCEEDED = "ServiceQuotaExceededException"
     # Data Lifecycle Manager's
     INVALID_REQUEST = "InvalidRequestException"
     POLICY_NOT_FOUND = "ResourceNotFoundException"
     POLICY_LIMIT_EXCEEDED = "LimitExceededException"
     # the EBS direct APIs'
     UNRELATED_SNAPSHOTS = "UnrelatedSnapshots"
+    CONCURRENT_STARTS = "ConcurrentLimitExceededException"
     # ebsim's own
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_SHRUNK = "SourceShrunk"
@@ -115,8 +127,34 @@ class ErrorCode(StrEnum):
     INTERRUPTED = "Interrupted"
 
 
+KEY_FAILURES = frozenset(
+    {
+        ErrorCode.CUSTOMER_KEY_REVOKED,
+        ErrorCode.KEY_NOT_FOUND,
+        ErrorCode.KEY_DISABLED,
+        ErrorCode.KEY_INVALID_STATE,
+        ErrorCode.ACCESS_DENIED,
+    }
+)
+"""Why a KMS key cannot be used."""
+
+KEYRING_FAILURES = frozenset(
+    {
+        ErrorCode.KEYRING_NOT_FOUND,
+        ErrorCode.KEYRING_LOCKED,
+        ErrorCode.KEYRING_EXPOSED,
+        ErrorCode.CORRUPT_KEYRING,
+        ErrorCode.WRONG_KEY,
+    }
+)
+"""Why this process cannot look at the keys at all: another one, told otherwise, may."""
+
+
 class EbsimError(Exception):
-    """The root of the tree. `str(error)` is a sentence for the user; `code` is for programs."""
+    """The root of the tree. `str(error)` is a sentence for the user; `code` is for programs.
+
+    `reason` is the `Reason` of services that tell one beside the code, else empty.
+    """
 
     default_code = ErrorCode.INTERNAL_ERROR
 
@@ -124,6 +162,7 @@ class EbsimError(Exception):
         super().__init__(message, code)
         self.message = message
         self.code = code if code is not None else self.default_code
+        self.reason = ""
 
     def __str__(self) -> str:
         return self.message

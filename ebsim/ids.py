@@ -7,6 +7,7 @@ An id is checked here before it is used in a path or a key.
 
 import os
 import re
+from string import ascii_lowercase, digits
 from typing import NewType
 
 from ebsim.entropy import Entropy
@@ -15,7 +16,9 @@ from ebsim.errors import ErrorCode, InvalidInputError
 SnapshotId = NewType("SnapshotId", str)
 VolumeId = NewType("VolumeId", str)
 ImageId = NewType("ImageId", str)
+InstanceId = NewType("InstanceId", str)
 PolicyId = NewType("PolicyId", str)
+RuleId = NewType("RuleId", str)
 KeyId = NewType("KeyId", str)
 """Of a KMS key: a UUID."""
 DataKeyId = NewType("DataKeyId", str)
@@ -25,7 +28,9 @@ BlockIndex = NewType("BlockIndex", int)
 _SNAPSHOT = re.compile(r"snap-([0-9a-f]{8}|[0-9a-f]{17})\Z")
 _VOLUME = re.compile(r"vol-([0-9a-f]{8}|[0-9a-f]{17})\Z")
 _IMAGE = re.compile(r"ami-([0-9a-f]{8}|[0-9a-f]{17})\Z")
+_INSTANCE = re.compile(r"i-([0-9a-f]{8}|[0-9a-f]{17})\Z")
 _POLICY = re.compile(r"policy-[0-9a-f]{17}\Z")
+_RULE = re.compile(r"[0-9a-zA-Z]{11}\Z")
 _ACCOUNT = re.compile(r"[0-9]{12}\Z")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]\Z")
 
@@ -90,6 +95,20 @@ def parse_image_id(text: str) -> ImageId:
     )
 
 
+def parse_instance_id(text: str) -> InstanceId:
+    """Return `text` as the id of an instance.
+
+    Raises:
+        InvalidInputError: It is not `i-` and 17 or 8 hex digits (EC2: InvalidInstanceID.Malformed).
+    """
+    if _INSTANCE.match(text):
+        return InstanceId(text)
+    raise InvalidInputError(
+        f"Invalid id: '{text}' (expecting 'i-' and 17 or 8 hex digits)",
+        ErrorCode.INVALID_INSTANCE_ID_MALFORMED,
+    )
+
+
 def parse_policy_id(text: str) -> PolicyId:
     """Return `text` as the id of a lifecycle policy.
 
@@ -102,6 +121,21 @@ def parse_policy_id(text: str) -> PolicyId:
         f"Invalid policy id: '{text}' (expecting 'policy-' and 17 hex digits)",
         ErrorCode.INVALID_REQUEST,
     )
+
+
+def parse_rule_id(text: str) -> RuleId:
+    """Return `text` as the id of a rule of the Recycle Bin.
+
+    Raises:
+        InvalidInputError: It is not 11 letters and digits (rbin: ValidationException).
+    """
+    if _RULE.match(text):
+        return RuleId(text)
+    error = InvalidInputError(
+        f"Invalid rule id: '{text}' (expecting 11 letters and digits)", ErrorCode.VALIDATION
+    )
+    error.reason = "INVALID_PARAMETER_VALUE"
+    raise error
 
 
 def is_account(text: str) -> bool:
@@ -148,9 +182,24 @@ def new_image_id(entropy: Entropy) -> ImageId:
     return ImageId("ami-0" + entropy.token_bytes(8).hex())
 
 
+def new_instance_id(entropy: Entropy) -> InstanceId:
+    """Return a random id of an instance."""
+    return InstanceId("i-0" + entropy.token_bytes(8).hex())
+
+
 def new_policy_id(entropy: Entropy) -> PolicyId:
     """Return a random id of a lifecycle policy."""
     return PolicyId("policy-0" + entropy.token_bytes(8).hex())
+
+
+def new_rule_id(entropy: Entropy) -> RuleId:
+    """Return a random id of a rule of the Recycle Bin: a letter, a digit, and nine of either."""
+    number = int.from_bytes(entropy.token_bytes(8), "big")
+    text = ""
+    for alphabet in (ascii_lowercase, digits, *[digits + ascii_lowercase] * 9):
+        number, place = divmod(number, len(alphabet))
+        text += alphabet[place]
+    return RuleId(text)
 
 
 def new_key_id(entropy: Entropy) -> KeyId:

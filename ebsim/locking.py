@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from ebsim.ids import SnapshotId
+
+if TYPE_CHECKING:
+    from ebsim.requests import Filter
 
 
 class LockMode(StrEnum):
@@ -82,7 +86,21 @@ class LockQuery:
     Attributes:
         snapshot_ids: Of these snapshots; others are left out.
         states: In these states; without one, all that there are.
+        filters: lock-state.
+        max_results: At most this many on a page, 5 to 1,000; more is cut to 1,000.
+        next_token: What the page before answered with; the rest of the query must be the same.
     """
 
     snapshot_ids: Sequence[str] = ()
     states: Sequence[LockState] = ()
+    filters: "Sequence[Filter]" = ()
+    max_results: int | None = None
+    next_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockPage:
+    """A page of locks, in the order in which the snapshots were begun; a token, or None."""
+
+    locks: tuple[SnapshotLock, ...]
+    next_token: str | None

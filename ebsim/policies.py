@@ -101,12 +101,16 @@ class LifecyclePolicy:
         request: What it says.
         create_time_us: When it was made.
         modify_time_us: When it was changed last.
+        arn: Its Amazon Resource Name.
+        tags: Its own tags.
     """
 
     policy_id: PolicyId
     request: PolicyRequest
     create_time_us: int
     modify_time_us: int
+    arn: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,16 @@ def snapshot_not_found(snapshot_id: str) -> NotFoundError:
     )
 
 
+def snapshot_recycled(snapshot_id: str) -> NotFoundError:
+    """Return the refusal of a snapshot that is in the Recycle Bin (the code is assumed).
+
+    What to do about it is in the exception's notes.
+    """
+    refusal = snapshot_not_found(snapshot_id)
+    refusal.add_note("it is in the Recycle Bin; `ebsim recycle-bin restore` brings it back")
+    return refusal
+
+
 def not_owner(resource_id: str) -> ForbiddenError:
     """Return the refusal of what only the owner may do (the code and the wording are assumed)."""
     return ForbiddenError(
@@ -116,10 +126,65 @@ def pending_snapshot_limit(limit: int) -> LimitExceededError:
     )
 
 
+def same_store(path: str) -> InvalidInputError:
+    """Return the refusal to copy from a store to itself."""
+    return InvalidInputError(f"{path} is the store that is copied from: name another.")
+
+
+def clone_of_store(path: str) -> InvalidInputError:
+    """Return the refusal to copy to a store whose folder was copied from this one's."""
+    return InvalidInputError(
+        f"{path} has the id of the store that is copied from: its folder is a copy of that one, "
+        "and what is in it cannot be told apart. Make a store of its own with --create."
+    )
+
+
+def copy_waits_for_maker(snapshot_id: str) -> ConflictError:
+    """Return the refusal to wait for a copy from another store that nobody makes any more."""
+    return ConflictError(
+        f"{snapshot_id} is a copy from another store whose making was interrupted: copy its source "
+        "once more, which goes on where it stopped, or delete it.",
+        ErrorCode.INCORRECT_STATE,
+    )
+
+
 def pending_copy_limit(limit: int) -> LimitExceededError:
     """Return the refusal of one more pending copy in a Region (the wording is assumed)."""
     return LimitExceededError(
         f"Too many snapshot copies in progress. The limit is {limit} for this destination region.",
+        ErrorCode.RESOURCE_LIMIT_EXCEEDED,
+    )
+
+
+def snapshot_archived(snapshot_id: str) -> ConflictError:
+    """Return the refusal to use a snapshot that is archived (code and wording are assumed)."""
+    return ConflictError(
+        f"The snapshot '{snapshot_id}' is in the archive tier: restore it to the standard tier "
+        "first (snapshot unarchive).",
+        ErrorCode.INCORRECT_STATE,
+    )
+
+
+def tier_forbids(snapshot_id: str, present: str, what: str) -> ConflictError:
+    """Return the refusal of a move between the tiers, or while one goes on (both are assumed)."""
+    return ConflictError(
+        f"The snapshot '{snapshot_id}' is {present}: it cannot be {what}.",
+        ErrorCode.INCORRECT_STATE,
+    )
+
+
+def archived_snapshot_limit(volume_id: str, limit: int) -> LimitExceededError:
+    """Return the refusal of one more archived snapshot of a volume (code and wording assumed)."""
+    return LimitExceededError(
+        f"Maximum allowed archived snapshots for volume {volume_id} exceeded. (at most {limit})",
+        ErrorCode.RESOURCE_LIMIT_EXCEEDED,
+    )
+
+
+def tiering_limit(what: str, limit: int) -> LimitExceededError:
+    """Return the refusal of one more archival or restore in progress (code and wording assumed)."""
+    return LimitExceededError(
+        f"Maximum allowed {what} in progress for the account exceeded. (at most {limit})",
         ErrorCode.RESOURCE_LIMIT_EXCEEDED,
     )
 
@@ -160,6 +225,42 @@ def lock_forbids(snapshot_id: str, what: str) -> ForbiddenError:
 def not_locked(snapshot_id: str) -> ConflictError:
     """Return the refusal to take a lock off where there is none (the code is assumed)."""
     return ConflictError(f"The snapshot {snapshot_id} is not locked.", ErrorCode.INCORRECT_STATE)
+
+
+def not_fast_restorable(snapshot_id: str, state: str, tier: str) -> ConflictError:
+    """Return the refusal to enable fast restore of what no volume can be made of (assumed)."""
+    return ConflictError(
+        f"Fast snapshot restore needs a completed snapshot in the standard tier: {snapshot_id} is "
+        f"'{state}', in the {tier} tier.",
+        ErrorCode.INCORRECT_STATE,
+    )
+
+
+def too_large_for_fast_restore(
+    snapshot_id: str, size_gib: int, limit_gib: int
+) -> InvalidInputError:
+    """Return the refusal to enable fast restore of a large snapshot (the code is assumed)."""
+    return InvalidInputError(
+        f"Fast snapshot restore is for snapshots of at most {limit_gib} GiB: {snapshot_id} has "
+        f"{size_gib} GiB."
+    )
+
+
+def fast_restore_limit(limit: int) -> LimitExceededError:
+    """Return the refusal of one more snapshot with fast restore in a Region (assumed)."""
+    return LimitExceededError(
+        f"Fast snapshot restore is enabled for {limit} snapshots, which is the limit of this "
+        "account in this Region: disable it for another one first.",
+        ErrorCode.RESOURCE_LIMIT_EXCEEDED,
+    )
+
+
+def not_fast_restored(snapshot_id: str, zone: str) -> ConflictError:
+    """Return the refusal to disable what is not enabled (the code is assumed)."""
+    return ConflictError(
+        f"Fast snapshot restore of {snapshot_id} is not enabled in {zone}.",
+        ErrorCode.INCORRECT_STATE,
+    )
 
 
 # volumes
@@ -351,6 +452,37 @@ def block_device_mapping(message: str) -> InvalidInputError:
 def deprecation_time(message: str) -> InvalidInputError:
     """Return the refusal of the time of a deprecation (code and wording are assumed)."""
     return InvalidInputError(message)
+
+
+# encryption
+
+
+def customer_key_revoked(reference: str, why: str) -> ConflictError:
+    """Return the refusal of a key that the Key Management Service does not let be used."""
+    return ConflictError(
+        f"The customer key '{reference}' cannot be used: {why}", ErrorCode.CUSTOMER_KEY_REVOKED
+    )
+
+
+def key_not_accessible() -> ConflictError:
+    """Return why something that was begun ends as `error`, in EC2's words (section 5.1, fact 6)."""
+    return ConflictError("Given key ID is not accessible", ErrorCode.CUSTOMER_KEY_REVOKED)
+
+
+def default_key_not_shareable(snapshot_id: str) -> ForbiddenError:
+    """Return the refusal to share a snapshot under the AWS managed key, in EC2's words."""
+    return ForbiddenError(
+        f"Encrypted snapshots with EBS default key cannot be shared ({snapshot_id})",
+        ErrorCode.OPERATION_NOT_PERMITTED,
+    )
+
+
+def encrypted_not_public(snapshot_id: str) -> ForbiddenError:
+    """Return the refusal to make an encrypted snapshot public (code and wording are assumed)."""
+    return ForbiddenError(
+        f"Encrypted snapshots cannot be shared publicly ({snapshot_id})",
+        ErrorCode.OPERATION_NOT_PERMITTED,
+    )
 
 
 # lifecycle policies

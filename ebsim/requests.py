@@ -6,6 +6,8 @@ Nothing is checked here; the operation that takes a request refuses what EC2 ref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ebsim.encryption import EncryptionRequest
+
 VOLUME_TYPE_DEFAULT = "gp2"
 """What EC2's API takes where no type is given (semantics section 3.1)."""
 
@@ -38,7 +40,12 @@ class VolumeRequest:
         tags: Key to value.
         initialization_rate: MiB a second, 100 to 300, at which the snapshot's blocks are loaded
             behind the scenes while the store is open; None: only when they are needed.
-        encrypted: Must be False: there is no encryption.
+        encrypted: Whether it is to be encrypted. It is anyway where its snapshot is, or where that
+            is the default of the account and Region; it cannot be had unencrypted then.
+        kms_key_id: The KMS key: an id, alias or ARN; None: the snapshot's, or the default key. Only
+            together with `encrypted`.
+        client_token: At most 64 characters, which make the request idempotent: while the volume
+            exists, the same request with the same token returns it. Empty: each makes a volume.
     """
 
     size_gib: int | None = None
@@ -49,7 +56,14 @@ class VolumeRequest:
     zone: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     initialization_rate: int | None = None
-    encrypted: bool = False
+    encrypted: bool | None = None
+    kms_key_id: str | None = None
+    client_token: str = ""
+
+    @property
+    def encryption(self) -> EncryptionRequest:
+        """What it says about encryption."""
+        return EncryptionRequest(encrypted=self.encrypted, kms_key_id=self.kms_key_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +115,10 @@ class VolumeQuery:
     Attributes:
         volume_ids: These; one that does not exist refuses the whole query.
         states: creating, available, in-use, deleting or error.
-        filters: availability-zone, create-time, encrypted, fast-restored, multi-attach-enabled,
-            size, snapshot-id, status, tag:KEY, tag-key, volume-id, volume-type; and those about
-            attachments, which match nothing.
+        filters: attachment.attach-time, attachment.delete-on-termination, attachment.device,
+            attachment.instance-id, attachment.status, availability-zone, create-time, encrypted,
+            fast-restored, multi-attach-enabled, size, snapshot-id, status, tag:KEY, tag-key,
+            volume-id, volume-type.
         max_results: At most this many on a page, 5 to 500; more is cut to 500.
         next_token: What the page before answered with; the rest of the query must be the same.
     """
@@ -122,10 +137,14 @@ class TagQuery:
     Attributes:
         resource_ids: Those of these snapshots, volumes and images; empty: of all.
         filters: key, resource-id, resource-type, tag:KEY, value.
+        max_results: At most this many on a page, 5 to 1,000; more is cut to 1,000.
+        next_token: What the page before answered with; the rest of the query must be the same.
     """
 
     resource_ids: Sequence[str] = ()
     filters: Sequence[Filter] = ()
+    max_results: int | None = None
+    next_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +187,9 @@ class ImageQuery:
 
     Attributes:
         image_ids: These; one that does not exist refuses the whole query.
+        owner_ids: Accounts of 12 digits, `self`, or an alias of Amazon's, which has none here.
+        executable_by: Those that one of these was explicitly allowed to start: accounts of 12
+            digits, `self` or `all`. Images are not shared in ebsim: there are none.
         filters: architecture, block-device-mapping.device-name, block-device-mapping.snapshot-id,
             block-device-mapping.volume-size, block-device-mapping.volume-type, creation-date,
             description, image-id, name, owner-id, root-device-name, state, tag:KEY, tag-key.
@@ -178,6 +200,8 @@ class ImageQuery:
     """
 
     image_ids: Sequence[str] = ()
+    owner_ids: Sequence[str] = ()
+    executable_by: Sequence[str] = ()
     filters: Sequence[Filter] = ()
     include_deprecated: bool = True
     include_disabled: bool = False

@@ -9,15 +9,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ebsim.ids import ImageId, SnapshotId, VolumeId
+from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT
+from ebsim.ids import SnapshotId, VolumeId
+from ebsim.instances import Attachment
+from ebsim.tiering import StorageTier
 
 
 class SnapshotState(StrEnum):
-    """EC2's snapshot states that ebsim has so far (semantics section 1.1)."""
+    """EC2's snapshot states that ebsim has (semantics section 1.1): all but `recovering`.
+
+    A `recoverable` one is in the Recycle Bin; what comes back from there is completed at once.
+    """
 
     PENDING = "pending"
     COMPLETED = "completed"
     ERROR = "error"
+    RECOVERABLE = "recoverable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,14 @@ class Snapshot:
             creation, also when the parent was deleted since.
         source: The path (or name) of the source it was read from.
         owner: The account it belongs to, 12 digits.
+        encrypted: Whether it is encrypted.
+        kms_key_id: The ARN of the KMS key it is encrypted under; empty if it is not.
+        data_encryption_key_id: Snapshots and volumes with the same one share a data key; empty if
+            it is not encrypted.
+        storage_tier: standard or archive; one restored for a time reads standard.
+        restore_expiry_time_us: When one that is restored for a time goes back; else None.
+        copied_from: Of a copy, the Region and the snapshot that it was made of, with a slash
+            between; and before them the id of the store, if that is another; else empty.
     """
 
     snapshot_id: SnapshotId
@@ -60,6 +75,12 @@ class Snapshot:
     parent_id: SnapshotId | None
     source: str
     owner: str
+    encrypted: bool = False
+    kms_key_id: str = ""
+    data_encryption_key_id: str = ""
+    storage_tier: StorageTier = StorageTier.STANDARD
+    restore_expiry_time_us: int | None = None
+    copied_from: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +97,7 @@ class SnapshotPage:
 
 
 class VolumeState(StrEnum):
-    """EC2's states of a volume (semantics section 3.2)."""
+    """EC2's states of a volume (semantics section 3.2); `recoverable` is in the Recycle Bin."""
 
     CREATING = "creating"
     AVAILABLE = "available"
@@ -84,6 +105,7 @@ class VolumeState(StrEnum):
     DELETING = "deleting"
     DELETED = "deleted"
     ERROR = "error"
+    RECOVERABLE = "recoverable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +126,12 @@ class Volume:
         initialization_percent: How much of the snapshot it was made from is loaded; 100 if all is,
             and for an empty volume.
         initialization_rate: MiB a second asked for the loading, 0 if none.
-        encrypted: False: there is no encryption.
+        encrypted: Whether it is encrypted.
+        kms_key_id: The ARN of the KMS key it is encrypted under; empty if it is not.
         multi_attach: False: there are no attachments.
+        fast_restored: Whether it was made with a credit of fast snapshot restore.
+        auto_enable_io: EC2's attribute of that name: kept and told, it changes nothing.
+        attachment: The pretended instance that it is attached to, and how; None: to none.
     """
 
     volume_id: VolumeId
@@ -121,7 +147,11 @@ class Volume:
     initialization_percent: int = 100
     initialization_rate: int = 0
     encrypted: bool = False
+    kms_key_id: str = ""
     multi_attach: bool = False
+    fast_restored: bool = False
+    auto_enable_io: bool = False
+    attachment: Attachment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +216,14 @@ class VolumeModification:
     end_time_us: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeModificationPage:
+    """A page of modifications, in the order in which the volumes were made; a token, or None."""
+
+    modifications: tuple[VolumeModification, ...]
+    next_token: str | None
+
+
 class ResourceType(StrEnum):
     """EC2's names of what can be tagged."""
 
@@ -209,6 +247,14 @@ class Tag:
     resource_type: ResourceType
     key: str
     value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagPage:
+    """A page of tags, in an order that does not change; a token, or None."""
+
+    tags: tuple[Tag, ...]
+    next_token: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +293,8 @@ class DeletedSnapshot:
         reclaimed_bytes: Bytes of stored records that go back to the file system. The deletion's
             own journal entry, 4 KiB (and 4 KiB more where it begins a segment), is not set off.
         when_completed: It was pending: it goes as soon as it is completed; nothing is freed now.
+        recycle_bin_exit_us: It goes to the Recycle Bin, and for good at this time; until then it
+            keeps its charge and its bytes. None: it is deleted at once.
     """
 
     snapshot_id: SnapshotId
@@ -255,6 +303,7 @@ class DeletedSnapshot:
     moved_to: tuple[MovedCharge, ...]
     reclaimed_bytes: int
     when_completed: bool = False
+    recycle_bin_exit_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,20 +348,33 @@ class ChargeCause(StrEnum):
     MOVED_IN = "moved-in"
     MOVED_OUT = "moved-out"
     FREED = "freed"
+    ARCHIVED = "archived"
+    RETRIEVED = "retrieved"
+    RESTORED = "restored"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeEvent:
     """One entry of the ledger: at `time_us` the charge of `snapshot_id` changed by `blocks`.
 
+    A snapshot is charged in each tier by itself: what it is charged in one is the sum of the
+    entries of that tier (`ebsim.pricing` makes a bill of them).
+
     Attributes:
         sequence: The commit that made the change; orders the ledger, whatever the clock did.
         time_us: When, in microseconds since the epoch.
-        cause: created, moved-in, moved-out or freed.
+        cause: created, moved-in, moved-out, freed; archived, retrieved, restored or expired.
         snapshot_id: Whose charge changed.
         volume_id: The volume of that snapshot.
-        blocks: By how many blocks: positive for created and moved-in, else negative.
+        blocks: By how many blocks: positive for created and moved-in, negative for moved-out and
+            freed. In the archive, archived is positive; restored is negative there, and positive
+            in the standard tier, where expired is negative.
         other_id: The snapshot on the other side of a move, else None.
+        owner: The account that is charged.
+        region: The Region that the snapshot lies in.
+        tier: The tier in which it is charged.
+        retrieved_blocks: Blocks read out of the archive, which is charged once; only of retrieved.
     """
 
     sequence: int
@@ -322,129 +384,10 @@ class ChargeEvent:
     volume_id: VolumeId
     blocks: int
     other_id: SnapshotId | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that `check` found wrong.
-
-    Attributes:
-        kind: A short stable word, such as `corrupt-block`.
-        message: A sentence that names file, offset, and what was expected and found.
-        snapshots: The snapshots whose content is hit; empty if none is.
-        ranges: Half-open byte ranges of those snapshots that are hit, parallel to `snapshots`.
-    """
-
-    kind: str
-    message: str
-    snapshots: tuple[SnapshotId, ...] = ()
-    ranges: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataCoverage:
-    """Of which bytes a check of the data speaks.
-
-    Attributes:
-        live_bytes: Stored bytes that something refers to.
-        proved_before_bytes: Those of them that were left out because they were proved recently.
-        sample_percent: How many of every hundred remaining records were read; None for all.
-        older_than_s: How recently, in seconds; None if nothing was left out.
-    """
-
-    live_bytes: int
-    proved_before_bytes: int = 0
-    sample_percent: float | None = None
-    older_than_s: int | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every byte was read."""
-        return self.sample_percent is None and self.older_than_s is None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RebuildReport:
-    """What a rebuild made of the segments, or would make.
-
-    Attributes:
-        dry_run: Whether nothing was changed.
-        snapshots: Snapshots that are there again.
-        volumes: Volumes, those of scanned sources too.
-        images: Registered images.
-        policies: Lifecycle policies.
-        blocks: Stored blocks.
-        read_bytes: Bytes read from segments.
-        unreadable_bytes: Bytes in segments that are neither records nor holes; they are kept.
-        old_catalog: The folder in the store in which the old catalog is now; empty if none.
-        findings: What is damaged or missing; empty if everything is there again.
-    """
-
-    dry_run: bool
-    snapshots: int
-    volumes: int
-    images: int
-    policies: int
-    blocks: int
-    read_bytes: int
-    unreadable_bytes: int
-    old_catalog: str
-    findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckReport:
-    """What `check` looked at and found.
-
-    Attributes:
-        level: `structure`, or `data` when stored bytes were read.
-        snapshots: Snapshots looked at.
-        blocks: Stored block records looked at.
-        read_bytes: Stored bytes read and proved (0 at level `structure`).
-        orphan_bytes: Bytes in segments that nothing refers to; harmless.
-        findings: What is wrong; empty for a healthy store.
-        coverage: Of which bytes that was read; None at level `structure`.
-    """
-
-    level: str
-    snapshots: int
-    blocks: int
-    read_bytes: int
-    orphan_bytes: int
-    findings: tuple[Finding, ...]
-    coverage: DataCoverage | None = None
-
-    @property
-    def healthy(self) -> bool:
-        """Whether nothing was found."""
-        return not self.findings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreStats:
-    """Sizes and counts of a whole store.
-
-    Attributes:
-        snapshots: Snapshots of every state.
-        volumes: Volumes known.
-        charged_size_bytes: The sum of what all snapshots are charged.
-        full_size_bytes: The sum of every snapshot's full size.
-        stored_size_bytes: Bytes that the segment files occupy on disk.
-        catalog_size_bytes: Bytes that the catalog occupies on disk.
-        live_size_bytes: Bytes of segment records that something refers to.
-        blocks: Distinct stored blocks.
-        segments: Segment files.
-    """
-
-    snapshots: int
-    volumes: int
-    charged_size_bytes: int
-    full_size_bytes: int
-    stored_size_bytes: int
-    catalog_size_bytes: int
-    live_size_bytes: int
-    blocks: int
-    segments: int
+    owner: str = OWNER_DEFAULT
+    region: str = REGION_DEFAULT
+    tier: StorageTier = StorageTier.STANDARD
+    retrieved_blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -470,101 +413,6 @@ class Event:
     region: str
     resources: tuple[str, ...]
     detail: Mapping[str, Any]
-
-
-class ImageState(StrEnum):
-    """EC2's image states that ebsim has."""
-
-    AVAILABLE = "available"
-    DISABLED = "disabled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageDevice:
-    """One block device of an image: the volume that an instance of it would get.
-
-    Attributes:
-        device_name: Such as `/dev/xvda`.
-        snapshot_id: What the volume is made from.
-        size_gib: The volume's size; at least that of the snapshot.
-        volume_type: The volume's type.
-        delete_on_termination: Whether the volume goes with its instance.
-    """
-
-    device_name: str
-    snapshot_id: SnapshotId
-    size_gib: int
-    volume_type: str
-    delete_on_termination: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """A registered image (AMI).
-
-    Attributes:
-        image_id: `ami-` and 17 hex digits.
-        name: Unique among the registered images of its owner.
-        state: available or disabled.
-        description: Free text.
-        architecture: Such as `x86_64`.
-        root_device_name: The device that an instance starts from.
-        devices: Its block devices, in the order in which they were given.
-        create_time_us: When it was registered.
-        deprecation_time_us: From when it is deprecated, None if never.
-        deprecated: Whether that time has come.
-        owner: The account that registered it.
-        tags: Key to value.
-    """
-
-    image_id: ImageId
-    name: str
-    state: ImageState
-    description: str
-    architecture: str
-    root_device_name: str
-    devices: tuple[ImageDevice, ...]
-    create_time_us: int
-    deprecation_time_us: int | None
-    deprecated: bool
-    owner: str
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImagePage:
-    """A page of images.
-
-    Attributes:
-        images: In the order in which they were registered.
-        next_token: What asks for the next page; None on the last.
-    """
-
-    images: tuple[Image, ...]
-    next_token: str | None
-
-
-class SnapshotReturnCode(StrEnum):
-    """What became of a snapshot behind an image that was deregistered: EC2's return codes."""
-
-    SUCCESS = "success"
-    SKIPPED = "skipped"
-    MISSING_PERMISSIONS = "missing-permissions"
-    INTERNAL_ERROR = "internal-error"
-    CLIENT_ERROR = "client-error"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deregistration:
-    """What deregistering an image did.
-
-    Attributes:
-        image_id: The image that is gone.
-        snapshots: Where its snapshots were to be deleted, what became of each.
-    """
-
-    image_id: ImageId
-    snapshots: tuple[tuple[SnapshotId, SnapshotReturnCode], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

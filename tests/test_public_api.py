@@ -69,7 +69,7 @@ def test_what_the_facade_takes_and_returns_is_public() -> None:
             for annotation in inspect.get_annotations(method).values():
                 named.update(re.findall(r"\b[A-Z][A-Za-z]+\b", str(annotation)))
 
-    known = {"Callable", "Mapping", "PathLike", "None", "Sequence", "Store"}
+    known = {"Callable", "Mapping", "PathLike", "None", "Self", "Sequence", "Store"}
     assert named - known <= set(ebsim.__all__)
 
 

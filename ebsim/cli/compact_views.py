@@ -25,6 +25,7 @@ def compaction_document(report: CompactReport) -> Json:
             {"SegmentId": record.segment_id, "Offset": record.offset, "Message": record.message}
             for record in report.damaged
         ],
+        "SealedBlocks": report.sealed_blocks,
     }
 
 
@@ -43,4 +44,7 @@ def compaction_text(report: CompactReport) -> str:
     if report.damaged:
         what = count(len(report.damaged), "record")
         lines.append(f"Damaged: {what} left in place; `ebsim check --data` tells whom that hits.")
+    if report.sealed_blocks:
+        blocks = count(report.sealed_blocks, "encrypted block")
+        lines.append(f"Left in place: {blocks}, because their keys could not be had.")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT
@@ -13,6 +13,10 @@ TRUST_VARIABLE = "EBSIM_TRUST_OTHERS"
 DATA_HOME_VARIABLE = "XDG_DATA_HOME"
 ACCOUNT_VARIABLE = "EBSIM_ACCOUNT"
 REGION_VARIABLE = "EBSIM_REGION"
+KEYRING_VARIABLE = "EBSIM_KEYRING"
+KEY_FILE_VARIABLE = "EBSIM_KEY_FILE"
+PASSPHRASE_COMMAND_VARIABLE = "EBSIM_PASSPHRASE_COMMAND"  # noqa: S105 - a name
+PASSPHRASE_FD_VARIABLE = "EBSIM_PASSPHRASE_FD"  # noqa: S105 - a name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,10 @@ class Environment:
         trust_others: Whether a store is used that others may write to.
         account: The account to act as where `--account` is not given.
         region: The Region to act in where `--region` is not given.
+        keyring: Where the keyring lies if not where the store says.
+        key_file: The key file that opens it.
+        passphrase_command: The command that prints its passphrase.
+        passphrase_fd: The descriptor that its passphrase is read from.
     """
 
     store: Path | None
@@ -32,6 +40,10 @@ class Environment:
     trust_others: bool = False
     account: str = OWNER_DEFAULT
     region: str = REGION_DEFAULT
+    keyring: Path | None = None
+    key_file: Path | None = None
+    passphrase_command: str | None = field(default=None, repr=False)
+    passphrase_fd: int | None = None
 
 
 def read_environment() -> Environment:
@@ -48,7 +60,20 @@ def parse_environment(variables: Mapping[str, str]) -> Environment:
         trust_others=variables.get(TRUST_VARIABLE, "") not in ("", "0"),
         account=variables.get(ACCOUNT_VARIABLE) or OWNER_DEFAULT,
         region=variables.get(REGION_VARIABLE) or REGION_DEFAULT,
+        keyring=_path(variables.get(KEYRING_VARIABLE)),
+        key_file=_path(variables.get(KEY_FILE_VARIABLE)),
+        passphrase_command=variables.get(PASSPHRASE_COMMAND_VARIABLE) or None,
+        passphrase_fd=_number(variables.get(PASSPHRASE_FD_VARIABLE)),
     )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _number(text: str | None) -> int | None:
+    """Return a descriptor's number; None where there is none, or something else."""
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 7 else None
 
 
 def _default_store(variables: Mapping[str, str]) -> Path | None:

@@ -41,6 +41,7 @@ class Failure:
         code: For programs.
         message: A sentence for people, one line.
         heading: What stands before the sentence: `error`, `internal error`, or nothing.
+        reason: Of services that tell one beside the code; else empty.
         snapshot_id: The snapshot that was made nonetheless, in state `error` or still pending.
         outcome: For a commit that failed, one entry: whether the operation happened, None where
             that is not known.
@@ -50,6 +51,7 @@ class Failure:
     code: ErrorCode
     message: str
     heading: str = "error"
+    reason: str = ""
     snapshot_id: str | None = None
     outcome: tuple[bool | None, ...] = ()
 
@@ -60,6 +62,8 @@ class Failure:
     def document(self) -> Json:
         """Return the JSON document for standard output."""
         error: dict[str, JsonValue] = {"Code": self.code.value, "Message": self.message}
+        if self.reason:
+            error["Reason"] = self.reason
         if self.snapshot_id is not None:
             error["SnapshotId"] = self.snapshot_id
         for happened in self.outcome:
@@ -125,6 +129,7 @@ def _refused(error: EbsimError) -> Failure:
         exit_code=EXIT_FAILED,
         code=error.code,
         message=_one_line(str(error) + hint),
+        reason=error.reason,
         snapshot_id=snapshot_id,
         outcome=(error.happened,) if isinstance(error, OutcomeUnknownError) else (),
     )

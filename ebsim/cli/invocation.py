@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ebsim import refusals
 from ebsim.caller import parse_caller
 from ebsim.cli.background import Background, BackgroundProcesses
 from ebsim.cli.environment import STORE_VARIABLE, Environment
+from ebsim.cli.keys import KeyOptions
 from ebsim.cli.output import Json, print_document, print_text
 from ebsim.cli.stores import Stores
 from ebsim.errors import ErrorCode, NotFoundError
@@ -14,7 +16,7 @@ from ebsim.errors import ErrorCode, NotFoundError
 if TYPE_CHECKING:
     from ebsim.cli.progress_bar import ProgressBar
     from ebsim.engine import Store
-    from ebsim.results import RebuildReport
+    from ebsim.reports import RebuildReport
 
 Result = TypeVar("Result")
 
@@ -27,14 +29,20 @@ class Invocation:
         store: The folder given with `--store`, if any; the innermost one counts.
         account: The account to act as.
         region: The Region to act in.
+        keys: What is said about the keyring; what gives out the stores looks at it, too.
     """
 
     def __init__(
-        self, environment: Environment, stores: Stores, background: Background | None = None
+        self,
+        environment: Environment,
+        stores: Stores,
+        background: Background | None = None,
+        keys: KeyOptions | None = None,
     ) -> None:
         self._environment = environment
         self._stores = stores
-        self._background = background or BackgroundProcesses()
+        self.keys = keys or KeyOptions()
+        self._background = background or BackgroundProcesses(self.keys)
         self.json = False
         self.store: Path | None = None
         self.account = environment.account
@@ -55,6 +63,16 @@ class Invocation:
             )
         return path
 
+    def ensure_zone(self, zone: str | None) -> None:
+        """Refuse an Availability Zone that is none of the Region's, before there is a store.
+
+        Raises:
+            InvalidInputError: The account or Region is none.
+            NotFoundError: The zone is none.
+        """
+        if zone is not None and zone not in parse_caller(self.account, self.region).zones:
+            raise refusals.zone_not_found(zone)
+
     def create_store(self) -> "Store":
         """Make the store.
 
@@ -65,12 +83,18 @@ class Invocation:
         return self._stores.create(self.store_path)
 
     def open_store(
-        self, *, create: bool = False, resume: bool = False, prove: bool = False
+        self,
+        *,
+        create: bool = False,
+        resume: bool = False,
+        prove: bool = False,
+        before_making: Callable[[], object] | None = None,
     ) -> "Store":
         """Open the store; with `create`, make it where there is none.
 
         Args:
             create: Make the store if its folder is missing or empty.
+            before_making: Called where there is none: what it refuses makes no store.
             resume: Go on with what a process left pending; only for commands that wait for it.
             prove: Prove the catalog first, in another process that may die of it.
 
@@ -79,6 +103,8 @@ class Invocation:
             InvalidInputError: The account or Region is none.
         """
         caller = parse_caller(self.account, self.region)
+        if create and before_making is not None and self._stores.lacks(self.store_path):
+            before_making()
         with self.progress() as progress:
             return self._stores.open(
                 self.store_path,
@@ -88,6 +114,52 @@ class Invocation:
                 prove=prove,
                 progress=progress,
             )
+
+    def ensure_other_store(self, path: Path) -> None:
+        """Refuse to look into another store that is still to be made.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        if self._stores.lacks(path):
+            raise NotFoundError(
+                f"there is no store at {path} yet, and a dry run makes none: without --dry-run, "
+                "all that was asked for is copied there",
+                ErrorCode.STORE_NOT_FOUND,
+            )
+
+    def open_other_store(self, path: Path, *, create: bool) -> "Store":
+        """Open another store than the one that is used, to copy to it.
+
+        One that is made looks for its keyring where that was named, as with `ebsim init`.
+
+        Raises:
+            NotFoundError: There is none, and `create` was not asked for.
+        """
+        caller = parse_caller(self.account, self.region)
+        place = self.keys.of_store(path).named_keyring
+        if not create or not self._stores.lacks(path):
+            place = None
+        if place is not None:
+            from ebsim.core.key_access import outside_store
+
+            outside_store(place, path)
+        try:
+            with self.progress() as progress:
+                store = self._stores.open(path, caller, create=create, progress=progress)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"there is no store at {path} to copy to: make one with --create, once the disk "
+                "that it is to lie on is there",
+                error.code,
+            ) from error
+        if place is not None:
+            try:
+                store.keys.set_place(place)
+            except BaseException:
+                store.close()
+                raise
+        return store
 
     def rebuild_store(self, *, dry_run: bool, progress: "ProgressBar") -> "RebuildReport":
         """Make the store's catalog again, or tell what that would make.

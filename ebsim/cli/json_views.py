@@ -9,19 +9,15 @@ from collections.abc import Sequence
 from ebsim.cli.next_steps import next_command
 from ebsim.cli.output import Json, JsonValue
 from ebsim.clock import format_time
+from ebsim.reports import CheckReport, DataCoverage, Finding, RebuildReport, StoreStats
 from ebsim.results import (
     ChangedBlocks,
     ChargeEvent,
-    CheckReport,
-    DataCoverage,
     DeletedSnapshot,
     DeleteReport,
-    Finding,
-    RebuildReport,
     RestoreReport,
     Snapshot,
     SnapshotPage,
-    StoreStats,
 )
 from ebsim.units import BLOCK_SIZE, size_gib
 
@@ -52,7 +48,18 @@ def snapshot(record: Snapshot) -> Json:
         "ParentSnapshotId": record.parent_id,
         "Source": record.source,
         "OwnerId": record.owner,
+        **({"CopiedFrom": record.copied_from} if record.copied_from else {}),
+        "StorageTier": record.storage_tier.value,
+        **_restore_expiry(record),
+        "Encrypted": record.encrypted,
+        "KmsKeyId": record.kms_key_id or None,
+        "DataEncryptionKeyId": record.data_encryption_key_id or None,
     }
+
+
+def _restore_expiry(record: Snapshot) -> dict[str, JsonValue]:
+    expires = record.restore_expiry_time_us
+    return {} if expires is None else {"RestoreExpiryTime": format_time(expires)}
 
 
 def snapshots(records: Sequence[Snapshot]) -> Json:
@@ -95,7 +102,13 @@ def deleted_snapshot(record: DeletedSnapshot) -> Json:
         ],
         "ReclaimedBytes": record.reclaimed_bytes,
         **({"WhenCompleted": True} if record.when_completed else {}),
+        **bin_exit(record.recycle_bin_exit_us),
     }
+
+
+def bin_exit(time_us: int | None) -> dict[str, JsonValue]:
+    """Return the member that says until when something is in the Recycle Bin, or none."""
+    return {} if time_us is None else {"RecycleBinExitTime": format_time(time_us)}
 
 
 def history(snapshot_id: str, events: Sequence[ChargeEvent]) -> Json:
@@ -111,7 +124,10 @@ def _charge_event(event: ChargeEvent) -> Json:
         "VolumeId": event.volume_id,
         "Blocks": event.blocks,
         "SizeInBytes": event.blocks * BLOCK_SIZE,
+        "StorageTier": event.tier.value,
     }
+    if event.retrieved_blocks:
+        document["RetrievedSizeInBytes"] = event.retrieved_blocks * BLOCK_SIZE
     if event.other_id is not None:
         document["OtherSnapshotId"] = event.other_id
     return document
@@ -149,6 +165,7 @@ def _coverage(coverage: DataCoverage) -> Json:
         "ProvedBeforeSizeInBytes": coverage.proved_before_bytes,
         "SamplePercent": coverage.sample_percent,
         "OlderThanSeconds": coverage.older_than_s,
+        "SealedBlocks": coverage.sealed_blocks,
     }
 
 
@@ -187,6 +204,7 @@ def stats(record: StoreStats) -> Json:
         "Snapshots": record.snapshots,
         "Volumes": record.volumes,
         "ChargedSizeInBytes": record.charged_size_bytes,
+        "ArchivedSizeInBytes": record.archived_size_bytes,
         "FullSizeInBytes": record.full_size_bytes,
         "StoredSizeInBytes": record.stored_size_bytes,
         "LiveSizeInBytes": record.live_size_bytes,

@@ -7,15 +7,9 @@ from ebsim.cli.layout import count, more, pairs, table
 from ebsim.cli.output import Json, JsonValue, printable
 from ebsim.cli.volume_views import tag_set
 from ebsim.clock import format_time
-from ebsim.results import (
-    Deregistration,
-    Event,
-    Image,
-    ImageDevice,
-    ImagePage,
-    KeptSnapshot,
-    PruneReport,
-)
+from ebsim.images import Deregistration, Image, ImageDevice, ImagePage
+from ebsim.recycle_bin import RULE_EVENT
+from ebsim.results import Event, KeptSnapshot, PruneReport
 
 
 def short_time(time_us: int) -> str:
@@ -122,12 +116,15 @@ def deregistration_document(record: Deregistration) -> Json:
             {"SnapshotId": snapshot_id, "ReturnCode": code.value}
             for snapshot_id, code in record.snapshots
         ],
+        **json_views.bin_exit(record.recycle_bin_exit_us),
     }
 
 
 def deregistration_text(record: Deregistration) -> str:
     """Return the text of `image deregister`."""
-    lines = [f"Deregistered {record.image_id}."]
+    kept = record.recycle_bin_exit_us
+    stays = "" if kept is None else f" It is in the Recycle Bin until {format_time(kept)}."
+    lines = [f"Deregistered {record.image_id}.{stays}"]
     lines += [f"  {snapshot_id}: {code.value}" for snapshot_id, code in record.snapshots]
     return "\n".join(lines)
 
@@ -141,7 +138,7 @@ def event_document(record: Event) -> Json:
         "version": "0",
         "id": record.event_id,
         "detail-type": record.detail_type,
-        "source": "aws.ec2",
+        "source": "aws.rbin" if record.detail_type.startswith(RULE_EVENT) else "aws.ec2",
         "account": record.account,
         "time": format_time(record.time_us)[:19] + "Z",
         "region": record.region,

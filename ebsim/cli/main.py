@@ -15,8 +15,9 @@ from ebsim.cli.background import Background
 from ebsim.cli.environment import Environment, read_environment
 from ebsim.cli.failures import EXIT_PIPE_CLOSED, describe_failure
 from ebsim.cli.invocation import Invocation
+from ebsim.cli.keys import KeyOptions, leave_no_core_dump
 from ebsim.cli.lazy_group import LazyGroup
-from ebsim.cli.options import examples, shared_options
+from ebsim.cli.options import examples, key_options, store_options
 from ebsim.cli.output import flush_or_discard, prepare_streams, print_document, print_note
 from ebsim.cli.signals import StoppedBySignal, ignore_interrupts, signals_as_exceptions
 from ebsim.cli.stores import EngineStores, Stores
@@ -57,9 +58,13 @@ def _remember_region(context: click.Context, _parameter: click.Parameter, value:
             "image",
             "tag",
             "public-access",
+            "key",
+            "encryption-by-default",
+            "fast-restore",
             "restore",
             "prune",
             "lifecycle",
+            "recycle-bin",
             "events",
             "check",
             "repair",
@@ -67,6 +72,8 @@ def _remember_region(context: click.Context, _parameter: click.Parameter, value:
             "compact",
             "stats",
             "dump",
+            "serve",
+            "credentials",
             "demo",
         )
     },
@@ -77,7 +84,7 @@ def _remember_region(context: click.Context, _parameter: click.Parameter, value:
         "ebsim restore snap-0123456789abcdef0 restored.img",
     ),
 )
-@shared_options
+@store_options
 @click.option(
     "--account",
     metavar="ID",
@@ -92,6 +99,7 @@ def _remember_region(context: click.Context, _parameter: click.Parameter, value:
     callback=_remember_region,
     help="The Region to act in; else $EBSIM_REGION, else us-east-1.",
 )
+@key_options(hidden=False)
 @click.option(
     "--version",
     is_flag=True,
@@ -114,8 +122,11 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command that the process was started with, and exit."""
     environment = read_environment()
-    stores = EngineStores(trust_others=environment.trust_others)
-    code = run(sys.argv[1:], environment, stores)
+    if not environment.debug:
+        leave_no_core_dump()
+    keys = KeyOptions.from_environment(environment)
+    stores = EngineStores(trust_others=environment.trust_others, keys=keys)
+    code = run(sys.argv[1:], environment, stores, keys=keys)
     ignore_interrupts()
     sys.exit(code)
 
@@ -125,6 +136,7 @@ def run(
     environment: Environment,
     stores: Stores,
     background: Background | None = None,
+    keys: KeyOptions | None = None,
 ) -> int:
     """Run one command.
 
@@ -133,11 +145,12 @@ def run(
         environment: What the environment says.
         stores: Where stores come from.
         background: Starts commands that nobody waits for; None: as processes.
+        keys: What the environment says about the keyring, to which the options are added.
 
     Returns:
         The exit code (ebsim.cli.failures has the table). No exception leaves.
     """
-    invocation = Invocation(environment, stores, background)
+    invocation = Invocation(environment, stores, background, keys)
     prepare_streams()
     with signals_as_exceptions():
         try:

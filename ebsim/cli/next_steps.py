@@ -1,6 +1,6 @@
 """What to type after a finding of `check` or `rebuild`."""
 
-from ebsim.results import Finding
+from ebsim.reports import Finding
 
 REPAIR = "ebsim repair --dry-run"
 """Tells what can be healed, and how."""

@@ -46,7 +46,65 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+def _remember_keyring(context: click.Context, _parameter: click.Parameter, path: Path) -> None:
+    if path is not None:
+        keys = context.ensure_object(Invocation).keys
+        keys.keyring = keys.named_keyring = path
+
+
+def _remember_key_file(context: click.Context, _parameter: click.Parameter, path: Path) -> None:
+    if path is not None:
+        context.ensure_object(Invocation).keys.open_with(key_file=path)
+
+
+def _remember_passphrase_command(
+    context: click.Context, _parameter: click.Parameter, command: str | None
+) -> None:
+    if command is not None:
+        context.ensure_object(Invocation).keys.open_with(passphrase_command=command)
+
+
+def key_options(*, hidden: bool) -> Callable[[Command], Command]:
+    """Return what gives a command or group the options about the keyring.
+
+    Every command takes them, before or after its name; only those that are about keys, and `ebsim`
+    itself, show them in their help.
+    """
+    keyring = click.option(
+        "--keyring",
+        type=NamedPath(path_type=Path),
+        metavar="FILE",
+        expose_value=False,
+        callback=_remember_keyring,
+        hidden=hidden,
+        help="The keyring; else $EBSIM_KEYRING, else where the store says, else in the store.",
+    )
+    command_option = click.option(
+        "--passphrase-command",
+        metavar="COMMAND",
+        expose_value=False,
+        callback=_remember_passphrase_command,
+        hidden=hidden,
+        help="Prints the keyring's passphrase; else $EBSIM_PASSPHRASE_COMMAND.",
+    )
+    key_file = click.option(
+        "--key-file",
+        type=NamedPath(path_type=Path),
+        metavar="FILE",
+        expose_value=False,
+        callback=_remember_key_file,
+        hidden=hidden,
+        help="The key file that opens the keyring; else $EBSIM_KEY_FILE.",
+    )
+    return lambda command: keyring(command_option(key_file(command)))
+
+
 def shared_options(command: Command) -> Command:
+    """Give a command or group the options that all have, those about the keyring hidden."""
+    return key_options(hidden=True)(store_options(command))
+
+
+def store_options(command: Command) -> Command:
     """Give a command or group `--store` and `--json`, which may stand before or after it."""
     store = click.option(
         "--store",
@@ -69,3 +127,14 @@ def shared_options(command: Command) -> Command:
 def examples(*lines: str) -> str:
     r"""Return the end of a help text: commands to copy, kept as they are written (`\b`)."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def endpoint_option(command: Command) -> Command:
+    """Add --endpoint-url; the command gets `endpoint_url`."""
+    return click.option(
+        "--endpoint-url",
+        default="http://127.0.0.1:4747",
+        show_default=True,
+        metavar="URL",
+        help="Where 'ebsim serve' listens, as it printed it.",
+    )(command)

@@ -242,3 +242,24 @@ def volume_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def sharing_options(all_help: str) -> Callable[[Command], Command]:
+    """Return what adds the two options that say with whom: `--account` and `--all`.
+
+    Args:
+        all_help: What `--all` means to the command.
+    """
+
+    def add(command: Command) -> Command:
+        accounts = click.option(
+            "accounts",
+            "--account",
+            multiple=True,
+            metavar="ID",
+            help="An account of 12 digits; may be given up to 500 times.",
+        )
+        everybody = click.option("everybody", "--all", is_flag=True, help=all_help)
+        return accounts(everybody(command))
+
+    return add

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ebsim.caller import Caller
+from ebsim.cli.keys import KeyOptions
 
 if TYPE_CHECKING:
     from ebsim.engine import Seams, Store
     from ebsim.progress import Progress
-    from ebsim.results import RebuildReport
+    from ebsim.reports import RebuildReport
 
 
 class Stores(Protocol):
@@ -18,6 +19,10 @@ class Stores(Protocol):
 
     def create(self, path: Path) -> "Store":
         """Make a store in a folder that is missing or empty."""
+        ...
+
+    def lacks(self, path: Path, /) -> bool:
+        """Return whether there is no store yet in a folder."""
         ...
 
     def open(
@@ -43,17 +48,24 @@ class EngineStores:
 
     Args:
         trust_others: Also use a store that other users may write to.
+        keys: Where the keyring is, and what opens it; looked at whenever a store is opened.
     """
 
-    def __init__(self, *, trust_others: bool = False) -> None:
+    def __init__(self, *, trust_others: bool = False, keys: KeyOptions | None = None) -> None:
         self._trust_others = trust_others
+        self._keys = keys or KeyOptions()
 
-    def _seams(self) -> "Seams":
+    def _seams(self, path: Path) -> "Seams":
         _tell_logged_errors()
         from ebsim.engine import Seams
         from ebsim.storage.files import PosixFiles
 
-        return Seams(files=PosixFiles(trust_others=self._trust_others))
+        keys = self._keys.of_store(path)
+        return Seams(
+            files=PosixFiles(trust_others=self._trust_others),
+            keyring=keys.keyring,
+            unlocking=keys.unlocking(),
+        )
 
     def create(self, path: Path) -> "Store":
         """Make a store in a folder that is missing or empty.
@@ -64,7 +76,13 @@ class EngineStores:
         """
         from ebsim.engine import Store
 
-        return Store.create(path, self._seams())
+        return Store.create(path, self._seams(path))
+
+    def lacks(self, path: Path, /) -> bool:
+        """Return whether there is no store yet in a folder."""
+        from ebsim.storage.store_folder import HEADER_NAME
+
+        return not (path / HEADER_NAME).exists()
 
     def open(
         self,
@@ -91,7 +109,7 @@ class EngineStores:
         """
         from ebsim.engine import Store
 
-        seams = replace(self._seams(), caller=caller)
+        seams = replace(self._seams(path), caller=caller)
         return Store.open(
             path,
             seams,
@@ -110,7 +128,7 @@ class EngineStores:
         """
         from ebsim.engine import Store
 
-        return Store.rebuild(path, self._seams(), dry_run=dry_run, progress=progress)
+        return Store.rebuild(path, self._seams(path), dry_run=dry_run, progress=progress)
 
 
 def _tell_logged_errors() -> None:

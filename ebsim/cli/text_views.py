@@ -10,20 +10,18 @@ from ebsim.cli.layout import blocks, count, exact, more, pairs, table
 from ebsim.cli.next_steps import REPAIR, next_command
 from ebsim.cli.output import printable
 from ebsim.clock import format_time
+from ebsim.reports import CheckReport, DataCoverage, Finding, RebuildReport, StoreStats
 from ebsim.results import (
     ChangedBlocks,
     ChargeEvent,
-    CheckReport,
     DeletedSnapshot,
     DeleteReport,
-    Finding,
-    RebuildReport,
     RestoreReport,
     Snapshot,
     SnapshotPage,
     SnapshotState,
-    StoreStats,
 )
+from ebsim.tiering import StorageTier
 from ebsim.units import BLOCK_SIZE, MIB, format_size
 
 REMARK_WIDTH = 48
@@ -95,11 +93,13 @@ def snapshot(record: Snapshot) -> str:
     rows = [
         ("Snapshot", record.snapshot_id),
         ("State", _state(record)),
+        ("Tier", _tier(record)),
         ("Reason", printable(record.state_message)),
         ("Started", format_time(record.start_time_us)),
         ("Completed", "" if completion is None else format_time(completion)),
         ("Volume", record.volume_id),
         ("Source", printable(record.source)),
+        ("Copied from", record.copied_from),
         ("Parent", record.parent_id or "none: it was full when it was made"),
         ("Description", printable(record.description)),
         *(("Tag", f"{printable(key)}={printable(value)}") for key, value in record.tags.items()),
@@ -108,6 +108,7 @@ def snapshot(record: Snapshot) -> str:
         ("Added", f"{blocks(record.incremental_size_bytes)} when it was made"),
         ("Charged", f"{blocks(record.charged_size_bytes)} now"),
         ("Stored", "shared between snapshots: see 'ebsim stats'"),
+        *([("KMS key", record.kms_key_id)] if record.encrypted else []),
     ]
     return pairs(rows)
 
@@ -176,6 +177,10 @@ def _deleted_snapshot(record: DeletedSnapshot, report: DeleteReport) -> list[str
         verb = "would go" if report.dry_run else "goes"
         wait = "" if report.dry_run else f" (`ebsim snapshot wait {record.snapshot_id}` waits)"
         return [f"{record.snapshot_id} is pending and {verb} as soon as it is completed{wait}."]
+    if record.recycle_bin_exit_us is not None:
+        verb, until = "Would move" if report.dry_run else "Moved", record.recycle_bin_exit_us
+        stays = f"to the Recycle Bin until {format_time(until)}, with its charge; nothing is freed"
+        return [f"{verb} {record.snapshot_id} {stays}."]
     if report.dry_run:
         head, verb = "Would delete", "would move"
         does = f"would free {freed} charged and reclaim {reclaimed} stored"
@@ -199,13 +204,24 @@ def history(events: Sequence[ChargeEvent]) -> str:
             event.cause.value,
             f"{event.blocks:+,}",
             format_size(event.blocks * BLOCK_SIZE),
-            event.other_id or "",
+            event.other_id or _of_archive(event),
         )
         for event in events
     ]
     shown = table([("TIME", "EVENT", "BLOCKS", "CHARGED", "OTHER SNAPSHOT"), *rows], right={2, 3})
-    now = blocks(sum(event.blocks for event in events) * BLOCK_SIZE)
-    return f"{shown}\nCharged now: {now}."
+    standard, archive = (
+        sum(event.blocks for event in events if event.tier is tier) * BLOCK_SIZE
+        for tier in (StorageTier.STANDARD, StorageTier.ARCHIVE)
+    )
+    also = f", and {blocks(archive)} in the archive" if archive else ""
+    return f"{shown}\nCharged now: {blocks(standard)}{also}."
+
+
+def _of_archive(event: ChargeEvent) -> str:
+    """Return what an entry of the archive tier has in the place of another snapshot."""
+    if event.retrieved_blocks:
+        return f"{format_size(event.retrieved_blocks * BLOCK_SIZE)} read from the archive"
+    return "in the archive" if event.tier is StorageTier.ARCHIVE else ""
 
 
 def restoration(report: RestoreReport) -> str:
@@ -247,16 +263,25 @@ def _depth(report: CheckReport) -> str:
     if coverage is None:
         return "structure checked; --data also reads and proves every stored byte"
     if coverage.complete:
-        return f"every stored byte read and proved ({read})"
+        return f"every stored byte read and proved ({read}){_sealed(coverage)}"
     what = "what was not proved lately"
     if coverage.sample_percent is not None:
         of = "" if coverage.older_than_s is None else f" of {what}"
         what = f"a sample of {coverage.sample_percent:g} %{of}"
     shown = f"{what} read and proved ({read} of {format_size(coverage.live_bytes)} stored)"
+    shown += _sealed(coverage)
     if coverage.older_than_s is None:
         return shown
     before = format_size(coverage.proved_before_bytes)
     return f"{shown}; {before} stored were proved before and not read again"
+
+
+def _sealed(coverage: DataCoverage) -> str:
+    """Say what was not proved in full for lack of keys."""
+    if not coverage.sealed_blocks:
+        return ""
+    blocks_ = count(coverage.sealed_blocks, "encrypted block")
+    return f"; {blocks_} by their checksums alone, as the keys could not be had"
 
 
 def rebuild(report: RebuildReport) -> str:
@@ -305,6 +330,11 @@ def stats(record: StoreStats) -> str:
             ("Snapshots", f"{record.snapshots:,} of {count(record.volumes, 'volume')}"),
             ("Full size", f"{format_size(record.full_size_bytes)}, if each were a full copy"),
             ("Charged", f"{format_size(record.charged_size_bytes)}, as EBS charges for blocks"),
+            *(
+                [("Archived", f"{format_size(record.archived_size_bytes)}, charged there in full")]
+                if record.archived_size_bytes
+                else []
+            ),
             ("Stored", f"{stored} on disk, {live} of it live: {made_of}"),
             ("Catalog", f"{format_size(record.catalog_size_bytes)} on disk"),
         ]
@@ -314,7 +344,16 @@ def stats(record: StoreStats) -> str:
 def _state(record: Snapshot) -> str:
     if record.state is SnapshotState.PENDING:
         return f"{record.state.value} {record.progress_percent}%"
-    return record.state.value
+    archived = record.storage_tier is StorageTier.ARCHIVE
+    return f"{record.state.value}, archived" if archived else record.state.value
+
+
+def _tier(record: Snapshot) -> str:
+    """Return where a snapshot is, unless it is where all are."""
+    if record.storage_tier is StorageTier.ARCHIVE:
+        return "archive: it cannot be read until it is restored ('ebsim snapshot unarchive')"
+    expires = record.restore_expiry_time_us
+    return "" if expires is None else f"standard until {format_time(expires)}, then archive"
 
 
 def _remark(record: Snapshot) -> str:

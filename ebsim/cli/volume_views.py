@@ -28,11 +28,29 @@ def volume_document(record: Volume) -> Json:
         "CreateTime": format_time(record.create_time_us),
         "Tags": tag_set(record.tags),
         "Encrypted": record.encrypted,
+        "KmsKeyId": record.kms_key_id or None,
         "MultiAttachEnabled": record.multi_attach,
-        "Attachments": [],
+        "Attachments": _attachments(record),
+        "FastRestored": record.fast_restored,
         "InitializationProgress": f"{record.initialization_percent}%",
         "VolumeInitializationRate": record.initialization_rate or None,
     }
+
+
+def _attachments(record: Volume) -> list[Json]:
+    attachment = record.attachment
+    if attachment is None:
+        return []
+    return [
+        {
+            "VolumeId": attachment.volume_id,
+            "InstanceId": attachment.instance_id,
+            "Device": attachment.device,
+            "State": "attached",
+            "AttachTime": format_time(attachment.attach_time_us),
+            "DeleteOnTermination": attachment.delete_on_termination,
+        }
+    ]
 
 
 def page_document(page: VolumePage) -> Json:
@@ -87,6 +105,8 @@ def deleted_text(volume_id: str, state: VolumeState) -> str:
     """Return the text of `volume delete`."""
     if state is VolumeState.DELETED:
         return f"Deleted {volume_id}."
+    if state is VolumeState.RECOVERABLE:
+        return f"Moved {volume_id} to the Recycle Bin; `ebsim recycle-bin list` says until when."
     return (
         f"Deleting {volume_id}: it goes when its pending snapshots are completed (`ebsim snapshot "
         "wait` waits for one)."
@@ -118,6 +138,7 @@ def volume_text(shown: tuple[Volume, VolumeModification | None]) -> str:
     record, modification = shown
     origin = record.snapshot_id
     rate = f" at up to {record.initialization_rate} MiB/s" if record.initialization_rate else ""
+    fast = ", fast restored" if record.fast_restored else ""
     return pairs(
         [
             ("Volume", record.volume_id),
@@ -126,8 +147,9 @@ def volume_text(shown: tuple[Volume, VolumeModification | None]) -> str:
             ("Size", exact(record.size_bytes)),
             ("Zone", record.zone),
             ("Created", format_time(record.create_time_us)),
-            ("Made from", origin or "nothing: it was empty"),
+            ("Made from", f"{origin}{fast}" if origin else "nothing: it was empty"),
             ("Loaded", f"{record.initialization_percent}%{rate}" if origin else ""),
+            *([("KMS key", record.kms_key_id)] if record.encrypted else []),
             ("Modified", "" if modification is None else _modification(modification)),
             *(("Tag", f"{printable(k)}={printable(v)}") for k, v in record.tags.items()),
         ]
@@ -185,6 +207,8 @@ def created_text(record: Volume, loader: int | None = None) -> str:
     origin = f" from {record.snapshot_id}" if record.snapshot_id else ""
     size = record.size_bytes // GIB
     made = f"Created {record.volume_id}{origin}: {size} GiB, {_performance(record)}, {record.zone}."
+    if record.fast_restored:
+        return f"{made}\nAll of it is loaded: it took a credit of fast snapshot restore."
     if loader is None:
         return made
     return (

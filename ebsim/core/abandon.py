@@ -4,10 +4,13 @@ Used where the making fails, and for the pending snapshots of a process that die
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ebsim.core.context import StoreContext
+from ebsim.core.copied_part import CopiedPart, holds_of, is_unmade
 from ebsim.core.events import snapshot_ended
 from ebsim.core.lineage import Lineage
 from ebsim.core.point_in_time import note_lost
@@ -16,6 +19,7 @@ from ebsim.core.sharing import unshared_by
 from ebsim.core.snapshots import (
     NO_SESSION,
     drop_snapshot,
+    find_snapshot,
     get_pending,
     get_snapshot,
     put_snapshot,
@@ -89,9 +93,10 @@ def abandon(
         return False
     space = SpaceChange(writer)
     _free_published(writer, space, pending.snapshot_id)
-    if not take_over(writer, pending) and pending.hold:
+    if not take_over(writer, pending) and holds_of(pending):
         lineage = Lineage(writer)
-        release_hold(writer, space, lineage, pending.hold)
+        for hold in holds_of(pending):
+            release_hold(writer, space, lineage, hold)
         lineage.save(writer)
     space.save()
     if pending.set_id:
@@ -106,6 +111,7 @@ def abandon(
         completion_us=context.clock.now_us(),
         session=0,
         hold=0,
+        copied_part=None,
         root=0,
         full_blocks=0,
         scanned_bytes=0,
@@ -128,15 +134,30 @@ def _note_failure_of_set(writer: CatalogWriter, failed: SnapshotRecord, reason: 
 
 
 def leave_pending(writer: CatalogWriter, snapshot_id: SnapshotId) -> None:
-    """Free what a pending snapshot of a managed volume published, and leave it to be made anew.
+    """Free what a pending snapshot published, and leave it to be made by somebody else.
 
-    Whoever opens the volume next makes it, from the point in time that the volume still has.
+    Of a managed volume: whoever opens the volume next makes it, from the point in time that the
+    volume still has. A copy from another store: whoever copies that snapshot again goes on with it,
+    behind what it keeps.
     """
     pending = get_snapshot(writer, snapshot_id)
     space = SpaceChange(writer)
     _free_published(writer, space, snapshot_id)
     space.save()
-    put_snapshot(writer, replace(pending, session=NO_SESSION, scanned_bytes=0))
+    scanned = CopiedPart.of(pending).end
+    put_snapshot(writer, replace(pending, session=NO_SESSION, scanned_bytes=scanned))
+
+
+def drop_unmade(context: StoreContext, snapshot_ids: Sequence[SnapshotId]) -> None:
+    """Forget pending copies that were deleted, and that nobody is making, with all they keep."""
+
+    def drop(writer: CatalogWriter, snapshot_id: SnapshotId) -> None:
+        record = find_snapshot(writer, snapshot_id)
+        if record is not None and is_unmade(record) and record.deletion_wanted:
+            abandon(context, writer, snapshot_id, None)
+
+    for snapshot_id in snapshot_ids:
+        context.catalog.update(partial(drop, snapshot_id=snapshot_id))
 
 
 def _free_published(writer: CatalogWriter, space: SpaceChange, snapshot_id: SnapshotId) -> None:

@@ -1,21 +1,22 @@
 """Who may do what: every operation that somebody asks for passes here first.
 
 An account sees and changes what it owns in the Region it acts in. Snapshots may be shared with
-other accounts, or be public; those may then read them and make volumes and copies of them, and
-nothing else (semantics section 11.1). What one may not see does not exist for it.
+other accounts, or be public; those may then read them, make volumes and copies of them, put tags of
+their own on them, and nothing else (semantics section 11.1). What one may not see does not exist.
 
 The store itself (`StoreContext.caller` is None), which completes, recovers and deletes what is due,
 may do anything.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from ebsim import refusals
 from ebsim.caller import Caller
 from ebsim.core.account_settings import load_settings
 from ebsim.core.context import StoreContext
-from ebsim.core.snapshots import get_completed, get_snapshot, list_snapshots
+from ebsim.core.snapshots import ensure_present, get_completed, get_snapshot, list_snapshots
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.permissions import PublicAccess
@@ -47,14 +48,29 @@ def owns(caller: Caller | None, record: Owned) -> bool:
 
 
 def may_use(reader: CatalogReader, caller: Caller | None, record: SnapshotRecord) -> bool:
-    """Return whether the caller may read a snapshot, and make volumes and copies of it."""
+    """Return whether the caller may read a snapshot, and make volumes and copies of it.
+
+    While it is in the Recycle Bin its sharing is suspended, and in force again once it is restored.
+    """
     if caller is None or owns(caller, record):
         return True
-    if record.region != caller.region:
+    if record.region != caller.region or record.recycled is not None:
         return False
     if caller.account in record.shared_with:
         return True
     return is_public(reader, record)
+
+
+def as_seen(caller: Caller | None, record: SnapshotRecord) -> SnapshotRecord:
+    """Return a snapshot's record as the caller sees it: with the tags that it put there.
+
+    Where the owner read it from is the owner's business. For showing only: what is kept is the
+    record itself.
+    """
+    if owns(caller, record):
+        return record
+    assert caller is not None, "the store itself owns everything"
+    return replace(record, tags=record.tags_of_others.get(caller.account, {}), source="")
 
 
 def is_public(reader: CatalogReader, record: SnapshotRecord) -> bool:
@@ -66,25 +82,47 @@ def is_public(reader: CatalogReader, record: SnapshotRecord) -> bool:
 
 
 def own_snapshot(
-    context: StoreContext, reader: CatalogReader, snapshot_id: SnapshotId
+    context: StoreContext,
+    reader: CatalogReader,
+    snapshot_id: SnapshotId,
+    *,
+    recycled: bool = False,
 ) -> SnapshotRecord:
     """Return a snapshot of the caller's.
 
+    Args:
+        context: The store.
+        reader: The catalog.
+        snapshot_id: The snapshot.
+        recycled: Also one that is in the Recycle Bin: its owner may retag it and see its charge.
+
     Raises:
-        NotFoundError: There is none, or the caller may not see it.
+        NotFoundError: There is none, it is in the Recycle Bin, or the caller may not see it.
         ForbiddenError: It is another account's.
     """
     record = get_snapshot(reader, snapshot_id)
     if owns(context.caller, record):
-        return record
+        return record if recycled else ensure_present(record)
     if may_use(reader, context.caller, record):
         raise refusals.not_owner(snapshot_id)
     raise refusals.snapshot_not_found(snapshot_id)
 
 
-def own_snapshots(context: StoreContext, reader: CatalogReader) -> list[SnapshotRecord]:
-    """Return the caller's snapshots, in the order of `list_snapshots`."""
-    return [record for record in list_snapshots(reader) if owns(context.caller, record)]
+def own_snapshots(
+    context: StoreContext, reader: CatalogReader, *, recycled: bool = False
+) -> list[SnapshotRecord]:
+    """Return the caller's snapshots, in the order of `list_snapshots`.
+
+    Args:
+        context: The store.
+        reader: The catalog.
+        recycled: Also those in the Recycle Bin.
+    """
+    return [
+        record
+        for record in list_snapshots(reader)
+        if owns(context.caller, record) and (recycled or record.recycled is None)
+    ]
 
 
 def ensure_own_snapshots(context: StoreContext, snapshot_ids: Sequence[SnapshotId]) -> None:
@@ -109,7 +147,7 @@ def visible_snapshot(
     record = get_snapshot(reader, snapshot_id)
     if not may_use(reader, context.caller, record):
         raise refusals.snapshot_not_found(snapshot_id)
-    return record
+    return ensure_present(record)
 
 
 def ensure_visible_snapshots(context: StoreContext, snapshot_ids: Sequence[SnapshotId]) -> None:
@@ -130,7 +168,10 @@ def usable_snapshot(
 
     Raises:
         NotFoundError: There is none, or the caller may not see it.
-        ConflictError: It is not completed.
+        ConflictError: It is not completed, or in the archive.
     """
     visible_snapshot(context, reader, snapshot_id)
-    return get_completed(reader, snapshot_id)
+    record = get_completed(reader, snapshot_id)
+    if record.is_archived:
+        raise refusals.snapshot_archived(snapshot_id)
+    return record

@@ -19,9 +19,9 @@ from ebsim.format.catalog_values import (
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
 
-def find_block(reader: CatalogReader, domain: int, block_hash: BlockHash) -> int | None:
-    """Return the id of the stored block with this content, or None."""
-    value = reader.get(Table.HASHES, hash_key(domain, block_hash))
+def find_block(reader: CatalogReader, block_hash: BlockHash) -> int | None:
+    """Return the id of the stored block with this content, in the hash's domain, or None."""
+    value = reader.get(Table.HASHES, hash_key(block_hash))
     if value is None:
         return None
     block_id = parse_number_key(value)
@@ -40,14 +40,12 @@ def get_block(reader: CatalogReader, block_id: int) -> BlockRecord:
     return BlockRecord.decode(value)
 
 
-def add_blocks(
-    writer: CatalogWriter, space: SpaceChange, domain: int, records: Sequence[BlockRecord]
-) -> int:
+def add_blocks(writer: CatalogWriter, space: SpaceChange, records: Sequence[BlockRecord]) -> int:
     """Add stored blocks under consecutive new ids and return the first."""
     first = take(writer, Counter.BLOCK, len(records))
     for block_id, record in enumerate(records, first):
         writer.put(Table.BLOCKS, number_key(block_id), record.encode())
-        writer.put(Table.HASHES, hash_key(domain, record.block_hash), number_key(block_id))
+        writer.put(Table.HASHES, hash_key(record.block_hash), number_key(block_id))
         space.use(record.segment, record.extent)
     return first
 
@@ -58,9 +56,7 @@ def reference_block(writer: CatalogWriter, block_id: int, count: int) -> None:
     writer.put(Table.BLOCKS, number_key(block_id), record.referenced(count).encode())
 
 
-def release_block(
-    writer: CatalogWriter, space: SpaceChange, domain: int, block_id: int, count: int
-) -> None:
+def release_block(writer: CatalogWriter, space: SpaceChange, block_id: int, count: int) -> None:
     """Count `count` versions less, and forget the block with its last one.
 
     Raises:
@@ -75,7 +71,7 @@ def release_block(
         writer.put(Table.BLOCKS, number_key(block_id), record.encode())
         return
     writer.delete(Table.BLOCKS, number_key(block_id))
-    if not writer.delete(Table.HASHES, hash_key(domain, record.block_hash)):
+    if not writer.delete(Table.HASHES, hash_key(record.block_hash)):
         unmark_damaged(writer, record.block_hash)  # it was damaged, and is not missed any more
     space.free(record.segment, record.offset, record.extent)
 
@@ -99,6 +95,6 @@ def heal_block(
     space.free(record.segment, record.offset, record.extent)
     healed = replace(record, segment=segment, offset=offset, extent=extent)
     writer.put(Table.BLOCKS, number_key(block_id), healed.encode())
-    writer.put(Table.HASHES, hash_key(0, record.block_hash), number_key(block_id))
+    writer.put(Table.HASHES, hash_key(record.block_hash), number_key(block_id))
     unmark_damaged(writer, record.block_hash)
     space.use(segment, extent)

@@ -8,6 +8,7 @@ that whoever is interrupted behind it is followed by another who goes on.
 
 from ebsim import failpoints
 from ebsim.core.context import StoreContext
+from ebsim.core.copied_part import goes_on_later
 from ebsim.core.snapshots import get_snapshot, pending_snapshots
 from ebsim.core.space import mark_sealed, open_segments, reclaim_pending
 from ebsim.format.catalog_values import Table, number_key
@@ -65,7 +66,7 @@ def _end_pending(
     record = get_snapshot(writer, snapshot_id)
     if record.state != SnapshotState.PENDING:
         return  # it is to be deleted: `ebsim.core.recovery` does that
-    if record.epoch and volumes_kept:
+    if (record.epoch and volumes_kept) or goes_on_later(record):
         leave_pending(writer, snapshot_id)
     else:
         abandon(context, writer, snapshot_id, reason)

@@ -5,6 +5,11 @@ to an older state is whole and wrong. Two things tell: `catalog.state` names a l
 segments hold journal entries that the catalog does not know. An entry is written before its commit,
 so one of them may be of a commit that its process did not live to see: that is counted too, as a
 rebuild does, because it cannot be told from a commit that was reported as done and is lost.
+
+Such a catalog is not brought forward by the entries that it lacks. A commit does more than its
+entry says, some have no entry, and which of those are missing is not known: places of blocks that
+a compaction moved, bytes that were given back. So it is made again; but what it alone knows is kept
+(`ebsim.core.rebuild_kept`).
 """
 
 import logging
@@ -29,8 +34,9 @@ from ebsim.storage.segment_scan import scan_segment, segment_path
 from ebsim.storage.segments import LocalSegmentStore
 from ebsim.storage.store_folder import not_this_store
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a rebuild is seldom needed
     from ebsim.core.opening import Parts
+    from ebsim.core.rebuild_kept import Kept
 
 _log = logging.getLogger(__name__)
 
@@ -63,14 +69,14 @@ def end_doubt(
             lock = stack.enter_context(watch.alone())
             if lock is None or (doubt and not watch.doubt(alone=True)):
                 return  # a writer is alive, or another opener was faster
-        damage, commit = _prove(folder, seams.files, header, watch, progress)
+        damage, commit, whole = _prove(folder, seams.files, header, watch, progress)
         if lock is None:
             if damage:
                 raise _damaged(folder, damage, "make its file system writable, and open it again")
         elif not damage:
             watch.vouch(commit)
         elif doubt:
-            _rebuild(folder, seams, progress, damage, lock)
+            _rebuild(folder, seams, progress, damage, (lock, whole))
         else:
             watch.withdraw()
             raise _damaged(folder, damage, "make it again with `ebsim rebuild`, or `ebsim repair`")
@@ -78,8 +84,8 @@ def end_doubt(
 
 def _prove(
     folder: Path, files: Files, header: StoreHeader, watch: CatalogWatch, progress: Progress
-) -> tuple[str, int]:
-    """Return what is wrong, and the number of the last commit."""
+) -> tuple[str, int, bool]:
+    """Return what is wrong, the number of the last commit, and whether it is whole."""
     path = folder / CATALOG
     size = (path / "data.mdb").stat().st_size
     done = 0
@@ -96,19 +102,19 @@ def _prove(
     finally:
         progress.finish()
     if proof.damage:
-        return "; ".join(proof.damage[:3]), 0
+        return "; ".join(proof.damage[:3]), 0, False
     if proof.store_id != header.store_id:
         raise not_this_store(path)  # its own may be put back: it is not made again unasked
     state = watch.read()
     if state is not None and state.commit > proof.commit:
-        return f"it fell back from its commit {state.commit} to {proof.commit}", 0
+        return f"it fell back from its commit {state.commit} to {proof.commit}", 0, True
     if watch.saw_no_restart():
-        return "", proof.commit  # no commit was lost: what is behind belongs to none
+        return "", proof.commit, True  # no commit was lost: what is behind belongs to none
     newest = max(_sequences(folder, files), default=0)
     known = (proof.sequence or 1) - 1
     if newest > known:
-        return f"the journal goes on to entry {newest}, and the catalog knows {known}", 0
-    return "", proof.commit
+        return f"the journal goes on to entry {newest}, and the catalog knows {known}", 0, True
+    return "", proof.commit, True
 
 
 def _sequences(folder: Path, files: Files) -> Iterator[int]:
@@ -135,16 +141,27 @@ def _sequences(folder: Path, files: Files) -> Iterator[int]:
                 yield int(decode_journal(record.payload)["sequence"])
 
 
-def _rebuild(folder: Path, seams: "Parts", progress: Progress, damage: str, lock: Lock) -> None:
+def _rebuild(
+    folder: Path,
+    seams: "Parts",
+    progress: Progress,
+    damage: str,
+    state: tuple[Lock, bool],
+) -> None:
     """Make the catalog again, and tell the user what that was and what it cannot bring back.
+
+    `state` is the lock, and whether the old catalog is whole.
 
     Raises:
         CorruptionError: The segments are damaged too, or somebody uses the store.
     """
     from ebsim.core.rebuild import rebuild_store
+    from ebsim.core.rebuild_kept import read_kept
 
+    lock, whole = state
+    kept: Kept | None = read_kept(folder / CATALOG) if whole else None
     try:
-        report = rebuild_store(folder, seams, progress, dry_run=False, lock=lock)
+        report = rebuild_store(folder, seams, progress, dry_run=False, lock=lock, kept=kept)
     except ConflictError:
         then = "other processes use the store: end them, and open it again"
         raise _damaged(folder, damage, then) from None
@@ -156,11 +173,13 @@ def _rebuild(folder: Path, seams: "Parts", progress: Progress, damage: str, lock
             f"the segments are damaged too ({len(report.findings)} findings; {first}): see "
             "`ebsim rebuild --dry-run` for all, then run `ebsim rebuild`, or `ebsim repair`",
         )
+    lost = "Events, and snapshots that were pending or in error, are not"
+    if whole:
+        lost = "So are events, and snapshots in error; those that were pending are in error now"
     told = (
         f"the catalog was damaged or not the newest ({damage}), and was made again from the "
         f"segments: {report.snapshots} completed snapshots with their contents and charges are "
-        "there again. Events, and snapshots that were pending or in error, are not; the old "
-        f"catalog is kept as {report.old_catalog}"
+        f"there again. {lost}; the old catalog is kept as {report.old_catalog}"
     )
     _log.warning("%s: %s", folder, told)
 

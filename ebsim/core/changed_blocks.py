@@ -8,6 +8,7 @@ from ebsim.core.context import StoreContext
 from ebsim.core.version_table import version_blocks
 from ebsim.errors import ErrorCode, InvalidInputError
 from ebsim.format.map_page import Page
+from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.results import ChangedBlocks
 from ebsim.storage.catalog import CatalogReader
@@ -25,18 +26,27 @@ def changed_blocks(context: StoreContext, first: SnapshotId, second: SnapshotId)
     """
     with context.catalog.read() as reader:
         one, two = (usable_snapshot(context, reader, each) for each in (first, second))
-        if one.lineage != two.lineage:
-            raise InvalidInputError(
-                f"The snapshots {first} and {second} are unrelated: only snapshots that descend "
-                "from one first snapshot can be compared.",
-                ErrorCode.UNRELATED_SNAPSHOTS,
-            )
+        ensure_related(one, two)
         indices = (
             leaf * LEAF_BLOCKS + place
             for leaf, a, b in walk_differences(reader, one.root, two.root)
             for place in _differing(reader, load_page(reader, a), load_page(reader, b))
         )
         return ChangedBlocks(ranges=index_ranges(indices))
+
+
+def ensure_related(one: SnapshotRecord, two: SnapshotRecord) -> None:
+    """Refuse to compare snapshots of different lineages (semantics section 4.3).
+
+    Raises:
+        InvalidInputError: UnrelatedSnapshots.
+    """
+    if one.lineage != two.lineage:
+        raise InvalidInputError(
+            f"The snapshots {one.snapshot_id} and {two.snapshot_id} are unrelated: only snapshots "
+            "that descend from one first snapshot can be compared.",
+            ErrorCode.UNRELATED_SNAPSHOTS,
+        )
 
 
 def _differing(reader: CatalogReader, one: Page, two: Page) -> list[int]:

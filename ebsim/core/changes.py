@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ebsim import failpoints
+from ebsim.core.bin_clock import empty_bin
 from ebsim.core.context import StoreContext
+from ebsim.core.domains import domain_facts
 from ebsim.core.events import deliver_events
 from ebsim.core.journal import append_entry
 from ebsim.core.sessions import OpenSegment, current_session
+from ebsim.core.snapshots import find_snapshot
 from ebsim.core.space import SpaceChange
 from ebsim.errors import ErrorCode, OutcomeUnknownError, StoreError
 from ebsim.format.catalog_values import Table
-from ebsim.storage.catalog import CatalogWriter
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
 T = TypeVar("T")
 
@@ -35,19 +38,25 @@ KEPT = frozenset({Table.VOLUMES, Table.VOLUME_WRITES, Table.VOLUME_LOADED})
 
 
 @contextmanager
-def writing(context: StoreContext, effect: frozenset[Table] = JOURNALED) -> Iterator[None]:
+def writing(
+    context: StoreContext, effect: frozenset[Table] = JOURNALED, *, expire: bool = True
+) -> Iterator[None]:
     """Close a handle for writing when a write fails, and tell subscribers what was committed.
 
-    The outermost thing that an operation does: nothing may be locked around it.
+    The outermost thing that an operation does: nothing may be locked around it. Before it, what is
+    due in the Recycle Bin goes for good, so that the operation finds the charges as they are.
 
     Args:
         context: The store.
         effect: The operation takes effect with a commit that changes one of these tables; what
             others change prepares it.
+        expire: Whether to look into the Recycle Bin.
 
     Raises:
         OutcomeUnknownError: A commit failed; it says whether the operation happened.
     """
+    if expire:
+        _expire(context)
     try:
         yield
     except OutcomeUnknownError as error:
@@ -60,6 +69,14 @@ def writing(context: StoreContext, effect: frozenset[Table] = JOURNALED) -> Iter
         raise
     finally:
         deliver_events(context)
+
+
+def _expire(context: StoreContext) -> None:
+    """Empty the Recycle Bin; where that fails, the operation did not happen."""
+    try:
+        empty_bin(context)
+    except OutcomeUnknownError as error:
+        raise _of_operation(error, frozenset()) from error
 
 
 def _of_operation(error: OutcomeUnknownError, effect: frozenset[Table]) -> OutcomeUnknownError:
@@ -86,7 +103,18 @@ class JournaledCommit:
 
     def journal(self, operation: str, facts: dict[str, Any]) -> int:
         """Append the journal's entry of this commit, and return its sequence number."""
-        return append_entry(self.context, self.writer, self.space, self.segment, operation, facts)
+        told = {**_domains_of(self.writer, facts), **facts}
+        return append_entry(self.context, self.writer, self.space, self.segment, operation, told)
+
+
+def _domains_of(reader: CatalogReader, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the wrapped data key of what an entry is about, if that is encrypted."""
+    if "volume" in facts:
+        return domain_facts(reader, facts["volume"].get("domain", 0))
+    if "snapshot_id" in facts:
+        snapshot = find_snapshot(reader, facts["snapshot_id"])
+        return domain_facts(reader, snapshot.domain) if snapshot is not None else {}
+    return {}
 
 
 def commit_journaled(context: StoreContext, change: Callable[[JournaledCommit], T]) -> T:

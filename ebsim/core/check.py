@@ -10,8 +10,11 @@ from collections.abc import Iterator
 
 from ebsim.core.check_counts import check_counters, check_meta_records
 from ebsim.core.check_data import DataCheckRun, known_damage
+from ebsim.core.check_domains import check_data_keys, check_domains
+from ebsim.core.check_fast_restores import check_fast_restores
 from ebsim.core.check_images import check_images
 from ebsim.core.check_indexes import check_indexes
+from ebsim.core.check_keyring import check_keyring
 from ebsim.core.check_maps import MapCheck
 from ebsim.core.check_sharing import check_sharing
 from ebsim.core.check_space import (
@@ -21,21 +24,30 @@ from ebsim.core.check_space import (
     check_segments,
     check_versions,
 )
+from ebsim.core.check_started import check_started
 from ebsim.core.check_values import SoundReader
-from ebsim.core.check_volumes import check_tracking, check_volume_files
+from ebsim.core.check_volumes import check_attachments, check_tracking, check_volume_files
 from ebsim.core.context import StoreContext
 from ebsim.core.snapshots import list_snapshots
 from ebsim.errors import CorruptionError, EbsimError
 from ebsim.format.catalog_values import SegmentRecord, Table, parse_number_key
 from ebsim.format.segment import ALIGNMENT
 from ebsim.progress import Progress
+from ebsim.reports import CheckReport, Finding
 from ebsim.requests import DataCheck
-from ebsim.results import CheckReport, Finding
 from ebsim.storage.catalog import CatalogReader
 
 
-def check_store(context: StoreContext, progress: Progress, data: DataCheck | None) -> CheckReport:
+def check_store(
+    context: StoreContext, progress: Progress, data: DataCheck | None, *, keyring: bool = True
+) -> CheckReport:
     """Check a store's structure and, with `data`, stored bytes.
+
+    Args:
+        context: The store.
+        progress: Told how far it is.
+        data: Which stored bytes are to be read; None: none.
+        keyring: Whether the keyring is looked at too.
 
     Raises:
         StoreError: The catalog, or the folder of segments, cannot be read at all.
@@ -60,17 +72,23 @@ def check_store(context: StoreContext, progress: Progress, data: DataCheck | Non
                 check_names(reader, snapshots),
                 check_indexes(reader, snapshots),
                 check_images(reader, snapshots),
+                check_domains(reader, snapshots),
+                check_fast_restores(reader),
                 check_counters(reader, snapshots),
                 check_meta_records(reader),
                 _check_files(context, segments),
                 check_tracking(reader),
+                check_attachments(reader),
                 check_volume_files(context),
+                check_started(context),
+                check_keyring(context) if keyring else iter(()),
             )
             for finding in _as_far_as_it_goes(part)
         ]
     live = sum(segment.live_bytes for segment in segments.values())
     read_bytes, coverage, told = 0, None, set[int]()
     if data is not None:
+        findings.extend(_as_far_as_it_goes(check_data_keys(context, damage)))
         run = DataCheckRun(context, damage, segments, data, keep=not findings)
         coverage, damaged = run.run(progress)
         read_bytes = run.read_bytes

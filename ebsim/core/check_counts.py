@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ebsim.core.counters import peek
+from ebsim.core.fast_restores import all_fast_restores
 from ebsim.errors import CorruptionError
 from ebsim.format.catalog_values import Counter, MetaRecord, Table, parse_number_key
 from ebsim.format.map_page import PAGE_ENTRIES, decode_page
 from ebsim.format.records import SnapshotRecord, decode_volume
-from ebsim.results import Finding
+from ebsim.reports import Finding
 from ebsim.storage.catalog import CatalogReader
 
 Numbers = npt.NDArray[np.uint64]
@@ -26,6 +27,7 @@ def check_counters(reader: CatalogReader, snapshots: list[SnapshotRecord]) -> It
         Counter.NODE: [*_keys(reader, Table.NODES), *(record.begun for record in snapshots)],
         Counter.LINEAGE: [record.lineage for record in snapshots],
         Counter.LINEAGE_CHANGE: [],
+        Counter.FAST_RESTORE: [each.number for each in all_fast_restores(reader)],
         Counter.PAGE: _keys(reader, Table.PAGES),
         Counter.VERSION: live_versions(reader)[-1:].tolist(),
         Counter.BLOCK: _keys(reader, Table.BLOCKS),

@@ -35,8 +35,9 @@ from ebsim.format.catalog_values import (
 from ebsim.format.records import SnapshotRecord
 from ebsim.format.segment import ALIGNMENT
 from ebsim.progress import Progress
+from ebsim.reports import DataCoverage, Finding
 from ebsim.requests import DataCheck
-from ebsim.results import DataCoverage, Finding, SnapshotState
+from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader
 from ebsim.units import BLOCK_SIZE, MIB
 
@@ -73,6 +74,20 @@ class DataTask:
     segment_id: bytes
     record: BlockRecord | MetaRecord
     since: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """What reading a record showed.
+
+    Attributes:
+        wrong: What is wrong with it, or empty.
+        sealed: Whether it is a block whose key could not be had, so that only its stored checksum
+            was compared.
+    """
+
+    wrong: str = ""
+    sealed: bool = False
 
 
 class DataCheckRun:
@@ -123,15 +138,16 @@ class DataCheckRun:
         old = self._not_proved_since(places)
         chosen = self._sample(np.flatnonzero(old))
         total = int(places["pages"][chosen].sum(dtype=np.int64)) * ALIGNMENT
+        sealed_blocks = 0
         progress.start("check", total)
         try:
             tasks = self._tasks(places, chosen)
             with closing(run_in_order(lambda task: (task, self._prove(task)), tasks)) as proved:
-                for task, wrong in proved:
+                for task, proof in proved:
                     progress.advance(task.record.extent)
-                    if not self._sound(task, wrong):
-                        assert wrong is not None
-                        self.damaged.append((task, wrong))
+                    sealed_blocks += proof.sealed
+                    if not self._sound(task, proof.wrong):
+                        self.damaged.append((task, proof.wrong))
         finally:
             progress.finish()
             self._save()
@@ -142,6 +158,7 @@ class DataCheckRun:
             proved_before_bytes=unread,
             sample_percent=self._wanted.sample_percent,
             older_than_s=self._wanted.older_than_s,
+            sealed_blocks=sealed_blocks,
         )
 
     def _not_proved_since(self, places: Places) -> NDArray[np.bool_]:
@@ -195,23 +212,24 @@ class DataCheckRun:
             since = (int(before["page"]) + int(before["pages"])) * ALIGNMENT
         return DataTask(_TABLES[table], number, known.segment_id, record, since)
 
-    def _prove(self, task: DataTask) -> str | None:
-        """Read a record; return what is wrong with it, if anything."""
+    def _prove(self, task: DataTask) -> _Proof:
+        """Read a record, and look whether it is as it should be."""
         try:
             if isinstance(task.record, BlockRecord):
-                self._loader.load(BlockPlace(task.segment_id, task.record))
+                if not self._loader.prove(BlockPlace(task.segment_id, task.record)):
+                    return _Proof(sealed=True)
             else:
                 place = task.record
                 self._context.segments.read_record(task.segment_id, place.offset, place.extent)
         except EbsimError as error:
-            return str(error)
-        return None
+            return _Proof(str(error))
+        return _Proof()
 
-    def _sound(self, task: DataTask, wrong: str | None) -> bool:
+    def _sound(self, task: DataTask, wrong: str) -> bool:
         """Take note of a record that was read; return whether it is as it should be."""
         record, keeper = task.record, self._keeper
         self.read_bytes += record.extent
-        if wrong is not None:
+        if wrong:
             if not self._still_there(task):
                 return True
             if keeper is not None:

@@ -6,7 +6,8 @@ from ebsim.core.image_links import link_key
 from ebsim.core.images import list_images
 from ebsim.format.catalog_values import Table
 from ebsim.format.records import SnapshotRecord
-from ebsim.results import Finding, SnapshotState
+from ebsim.reports import Finding
+from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader
 
 

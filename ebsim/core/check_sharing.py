@@ -13,7 +13,7 @@ from ebsim.core.block_maps import load_page, walk_unshared
 from ebsim.core.lineage import Lineage
 from ebsim.format.catalog_values import NodeKind, NodeRecord, Table, parse_number_key
 from ebsim.format.map_page import own_places
-from ebsim.results import Finding
+from ebsim.reports import Finding
 from ebsim.storage.catalog import CatalogReader
 
 

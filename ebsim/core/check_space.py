@@ -10,6 +10,7 @@ from ebsim.caller import Caller
 from ebsim.core.check_maps import MapCheck
 from ebsim.core.damaged_blocks import list_damaged
 from ebsim.core.ledger import read_ledger
+from ebsim.core.tier_rules import archived_blocks
 from ebsim.core.volumes import source_key
 from ebsim.format.catalog_values import (
     FIRST_BLOCK,
@@ -29,8 +30,9 @@ from ebsim.format.catalog_values import (
 from ebsim.format.map_page import PAGE_ENTRIES, decode_page
 from ebsim.format.records import SnapshotRecord, decode_json, decode_volume
 from ebsim.format.segment import ALIGNMENT
-from ebsim.results import Finding
+from ebsim.reports import Finding
 from ebsim.storage.catalog import CatalogReader
+from ebsim.tiering import StorageTier
 
 META_TABLES = (Table.PAGE_RECORDS, Table.VERSION_RECORDS, Table.JOURNAL)
 
@@ -71,7 +73,7 @@ def _check_blocks(reader: CatalogReader, references: "Multiset[int]") -> Iterato
                 kind="wrong-count",
                 message=f"block {block_id}: its {record.references} references are not as counted",
             )
-        found = reader.get(Table.HASHES, hash_key(0, record.block_hash))
+        found = reader.get(Table.HASHES, hash_key(record.block_hash))
         wanted = None if damaged.get(record.block_hash) == block_id else number_key(block_id)
         if found != wanted:
             yield Finding(
@@ -132,18 +134,18 @@ def _check_punches(
 
 
 def check_ledger(reader: CatalogReader, snapshots: list[SnapshotRecord]) -> Iterator[Finding]:
-    """Compare the sum of each snapshot's ledger entries with its charge."""
-    sums: Multiset[str] = Multiset()
+    """Compare the sum of each snapshot's ledger entries with its charge, in each tier."""
+    sums: Multiset[tuple[str, StorageTier]] = Multiset()
     for event in read_ledger(reader):
-        sums[event.snapshot_id] += event.blocks
+        sums[event.snapshot_id, event.tier] += event.blocks
     for record in snapshots:
-        sums[record.snapshot_id] -= record.charged_blocks
-    for snapshot_id, difference in sums.items():
+        sums[record.snapshot_id, StorageTier.STANDARD] -= record.charged_blocks
+        sums[record.snapshot_id, StorageTier.ARCHIVE] -= archived_blocks(record)
+    for (snapshot_id, tier), difference in sums.items():
         if difference:
-            yield Finding(
-                kind="wrong-count",
-                message=f"{snapshot_id}: the ledger says {difference:+d} blocks more than charged",
-            )
+            message = f"{snapshot_id}: the ledger says {difference:+d} blocks more than charged"
+            where = " in the archive" if tier is StorageTier.ARCHIVE else ""
+            yield Finding(kind="wrong-count", message=message + where)
 
 
 def check_lineage(reader: CatalogReader) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from ebsim.core.reclaim import FREED_ENTRY_MAX
 from ebsim.core.written_blocks import LeafWrites, unpack_flags
 from ebsim.errors import CorruptionError, EbsimError
 from ebsim.format.account_records import decode_settings
+from ebsim.format.bin_records import decode_rule
 from ebsim.format.catalog_values import (
     BlockRecord,
     Counter,
@@ -16,12 +17,14 @@ from ebsim.format.catalog_values import (
     Table,
     parse_number_key,
 )
+from ebsim.format.domain_records import decode_domain
+from ebsim.format.fast_restore_records import decode_fast_restore
 from ebsim.format.life_records import decode_image, decode_life_event, decode_policy
 from ebsim.format.map_page import decode_numbers, decode_page
 from ebsim.format.proofs import PROOF_KEY, decode_proofs
 from ebsim.format.records import decode_event, decode_json, decode_snapshot, decode_volume
 from ebsim.ids import parse_snapshot_id
-from ebsim.results import Finding
+from ebsim.reports import Finding
 from ebsim.storage.catalog import CatalogReader
 
 Damage = Mapping[Table, frozenset[bytes]]
@@ -51,6 +54,9 @@ VALUE_DECODERS: dict[Table, Callable[[bytes], object]] = {
     Table.EVENTS: decode_life_event,
     Table.POLICIES: decode_policy,
     Table.ACCOUNTS: decode_settings,
+    Table.BIN_RULES: decode_rule,
+    Table.DOMAINS: decode_domain,
+    Table.FAST_RESTORES: decode_fast_restore,
 }
 """How the values of each table are read; those that are not here hold nothing that can be wrong."""
 

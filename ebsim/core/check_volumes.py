@@ -6,7 +6,8 @@ from ebsim.core.context import StoreContext
 from ebsim.errors import CorruptionError
 from ebsim.format.catalog_values import Table, parse_number_key
 from ebsim.format.records import VolumeRecord, decode_volume
-from ebsim.results import Finding, VolumeState
+from ebsim.reports import Finding
+from ebsim.results import VolumeState
 from ebsim.storage.catalog import CatalogReader
 
 
@@ -26,6 +27,22 @@ def check_tracking(reader: CatalogReader) -> Iterator[Finding]:
                 continue
             message = f"the row {table.name.lower()}/{key.hex()} {wrong}"
             yield Finding(kind="wrong-reference", message=message)
+
+
+def check_attachments(reader: CatalogReader) -> Iterator[Finding]:
+    """Look that the volumes that are in use are those that are attached, each to its own device."""
+    taken: dict[tuple[str, str], str] = {}
+    for record in _managed(reader):
+        attachment = record.attachment
+        if (record.state == VolumeState.IN_USE) != (attachment is not None):
+            message = f"{record.volume_id} is {record.state}, and its attachment is {attachment}"
+            yield Finding(kind="wrong-reference", message=message)
+        if attachment is not None:
+            place = (attachment["instance_id"], attachment["device"])
+            if place in taken:
+                message = f"{record.volume_id} and {taken[place]} are both attached as {place}"
+                yield Finding(kind="wrong-reference", message=message)
+            taken[place] = record.volume_id
 
 
 def check_volume_files(context: StoreContext) -> Iterator[Finding]:
@@ -62,7 +79,30 @@ def _wrong_files(context: StoreContext) -> dict[str, Finding]:
         if record.has_data and record.state != VolumeState.DELETING and name not in present:
             message = f"the live data of {record.volume_id} are missing: {folder / name}"
             found[name] = Finding(kind="missing-volume", message=message)
+        elif record.data_bytes and name in present:
+            found |= _short_file(context, record, name)
     return found
+
+
+def _short_file(context: StoreContext, record: VolumeRecord, name: str) -> dict[str, Finding]:
+    """Return a finding if a file of live data is shorter than what was flushed to it."""
+    path = context.volumes_folder / name
+    try:
+        file = context.files.open(path)
+        try:
+            size = file.size()
+        finally:
+            file.close()
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        return {name: Finding(kind="unreadable-volume", message=message)}
+    if size >= record.data_bytes:
+        return {}
+    message = (
+        f"the live data of {record.volume_id} were cut short: {path} has {size:,} bytes, and "
+        f"{record.data_bytes:,} were flushed"
+    )
+    return {name: Finding(kind="short-volume", message=message)}
 
 
 def _managed(reader: CatalogReader) -> Iterator[VolumeRecord]:

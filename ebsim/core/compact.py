@@ -3,7 +3,8 @@
 It goes on in steps of bounded size. For each:
 
     1. Live records are read, proved by their stored checksum, and appended to a segment of this
-       process as they are: a header for the new place, the same payload, nothing decompressed.
+       process as they are: a header for the new place, the same payload, nothing decompressed. A
+       block that is encrypted is so for its place, and encrypted anew: that needs its key.
     2. The segment is synced.
     3. One transaction lets the catalog name the new places, of those records that are still live
        and still where they were. A copy that came too late is given back.
@@ -11,7 +12,8 @@ It goes on in steps of bounded size. For each:
 
 A process that dies leaves bytes that nothing refers to, which the next one to open the store cuts
 off, or an empty segment, which it removes. A record that cannot be proved stays where it is, with
-its segment, and is reported. Segments that somebody may still append to are never touched.
+its segment, and is reported; so does an encrypted block whose key cannot be had. Segments that
+somebody may still append to are never touched.
 
 Nobody waits for a compaction but another one. A reader that looked a place up before the third step
 finds other bytes there, or none, and looks it up once more (`ebsim.core.read.BlockLoader`).
@@ -26,6 +28,7 @@ from itertools import islice
 from ebsim import failpoints
 from ebsim.core.compact_plan import Candidate, plan_compaction
 from ebsim.core.context import StoreContext
+from ebsim.core.domains import open_domain
 from ebsim.core.reclaim import reclaim, reclaim_if_needed
 from ebsim.core.sessions import OpenSegment, current_session
 from ebsim.core.space import SpaceChange, get_segment
@@ -43,6 +46,7 @@ from ebsim.reports import CompactReport, DamagedRecord
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.locks import Lock, Region
 from ebsim.storage.reserve import ROOM_MIN
+from ebsim.storage.segments import BlockFacts
 from ebsim.units import MIB, format_size
 
 STEP_BYTES_MAX = 64 * MIB
@@ -156,6 +160,7 @@ class _Compaction:
         self._progress = progress
         self._copied: defaultdict[int, int] = defaultdict(int)
         self._damaged: list[DamagedRecord] = []
+        self._sealed = 0
 
     def run(self) -> CompactReport:
         """Do what is planned."""
@@ -226,29 +231,45 @@ class _Compaction:
         reclaim(self._context)
 
     def _copy(self, segment: OpenSegment, record: _LiveRecord, segment_id: bytes) -> int | None:
-        """Append a record as it is and return its new offset; None if it cannot be proved."""
+        """Append a record as it is and return its new offset; None if it stays where it is.
+
+        It stays if it cannot be proved; or if it is sealed, and its key cannot be had: it is sealed
+        for its place.
+        """
         try:
             header, payload = self._context.segments.read_record(
                 segment_id, record.offset, record.extent
             )
             self._ensure_meant(record, header)
         except EbsimError as error:
-            with self._context.catalog.read() as reader:
-                if _is_there(reader, record):  # else it was freed meanwhile
-                    self._damaged.append(
-                        DamagedRecord(
-                            segment_id=segment_id.hex(), offset=record.offset, message=str(error)
-                        )
-                    )
+            self._note_damaged(record, segment_id, error)
             return None
-        offset, _ = segment.writer.append(
-            header.kind,
-            bytes(payload),
-            codec=header.codec,
-            plain_size=header.plain_size,
-            block_hash=header.block_hash,
-        )
+        try:
+            domain = open_domain(self._context, header.domain)
+        except EbsimError:
+            self._sealed += 1
+            return None
+        cipher = domain.cipher(segment_id)
+        try:
+            plain = bytes(payload) if cipher is None else cipher.open(header, payload)
+        except EbsimError as error:
+            self._note_damaged(record, segment_id, error)
+            return None
+        facts = None
+        if header.kind is RecordKind.BLOCK:
+            new_cipher = domain.cipher(segment.writer.segment_id)
+            facts = BlockFacts(header.codec, header.block_hash, new_cipher)
+        offset, _ = segment.writer.append(header.kind, plain, facts)
         return offset
+
+    def _note_damaged(self, record: _LiveRecord, segment_id: bytes, error: EbsimError) -> None:
+        """Tell of a record that cannot be proved, unless it was freed meanwhile."""
+        with self._context.catalog.read() as reader:
+            if not _is_there(reader, record):
+                return
+        self._damaged.append(
+            DamagedRecord(segment_id=segment_id.hex(), offset=record.offset, message=str(error))
+        )
 
     def _ensure_meant(self, record: _LiveRecord, header: RecordHeader) -> None:
         """Look that the record is the one that the catalog means."""
@@ -269,7 +290,12 @@ class _Compaction:
             candidate.outcome(self._copied[candidate.number], gone=candidate.number not in kept)
             for candidate in self._plan
         )
-        return CompactReport(compacted=outcomes, damaged=tuple(self._damaged), dry_run=False)
+        return CompactReport(
+            compacted=outcomes,
+            damaged=tuple(self._damaged),
+            sealed_blocks=self._sealed,
+            dry_run=False,
+        )
 
 
 def _live_records(context: StoreContext, plan: Sequence[Candidate]) -> dict[int, "array[int]"]:

@@ -11,7 +11,9 @@ from ebsim import failpoints
 from ebsim.core.abandon import forget_published, release_hold
 from ebsim.core.block_maps import PageAllocator, replace_leaves, upper_page_count
 from ebsim.core.context import StoreContext
+from ebsim.core.copied_part import holds_of
 from ebsim.core.counters import take
+from ebsim.core.domains import domain_facts
 from ebsim.core.events import snapshot_ended
 from ebsim.core.journal import MORE, append_entry
 from ebsim.core.ledger import record_events
@@ -104,11 +106,7 @@ def complete(
         publish_pages(writer, space, top.first_page, top.pages, top.records)
         forget_published(writer, pending.snapshot_id)
         lineage = Lineage(writer)
-        node = take(writer, Counter.NODE)
-        parent = NodeRecord(NodeKind.SNAPSHOT, current.hold, top.root, current.snapshot_id)
-        lineage.add(node, parent)
-        if current.hold:
-            release_hold(writer, space, lineage, current.hold)
+        node = _take_place(writer, space, lineage, current, top.root)
         full_blocks = current.full_blocks + growth.new_blocks
         record = replace(
             current,
@@ -119,11 +117,12 @@ def complete(
             compression="",
             session=current.session if current.deletion_wanted else 0,
             hold=0,
+            copied_part=None,
             completion_us=context.clock.now_us(),
             scanned_bytes=current.size_bytes,
             full_blocks=full_blocks,
             incremental_blocks=growth.changed_blocks if current.parent_id else full_blocks,
-            charged_blocks=count_charge(writer, lineage, node),
+            charged_blocks=count_charge(writer, lineage, node, current.lineage),
             node=node,
             root=top.root,
         )
@@ -135,6 +134,23 @@ def complete(
         return record
 
     return (commit or context.catalog.update)(change)
+
+
+def _take_place(
+    writer: CatalogWriter,
+    space: SpaceChange,
+    lineage: Lineage,
+    pending: SnapshotRecord,
+    root: int,
+) -> int:
+    """Put a snapshot into the lineage, in the place of its holds; return its node."""
+    node = take(writer, Counter.NODE)
+    holds = holds_of(pending)
+    under = holds[-1] if holds else 0
+    lineage.add(node, NodeRecord(NodeKind.SNAPSHOT, under, root, pending.snapshot_id))
+    for hold in holds:
+        release_hold(writer, space, lineage, hold)
+    return node
 
 
 def _prepare_top(context: StoreContext, root: int, segment: OpenSegment, growth: MapGrowth) -> _Top:
@@ -166,6 +182,7 @@ def _commit_record(
         volume = _grown(get_volume(writer, record.volume_id), record)
         put_volume(writer, volume)
         facts["volume"] = asdict(volume)
+    facts.update(domain_facts(writer, record.domain))
     if record.set_id and _is_member_left(writer, record):
         facts[MORE] = True
     sequence = append_entry(context, writer, space, segment, "complete", facts)
@@ -177,6 +194,8 @@ def _commit_record(
         volume_id=record.volume_id,
         blocks=record.charged_blocks,
         other_id=None,
+        owner=record.owner,
+        region=record.region,
     )
     record_events(writer, [event])
     snapshot_ended(context, writer, record)

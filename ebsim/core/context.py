@@ -1,17 +1,19 @@
 """What every operation of an open store works on."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ebsim.caller import Caller
 from ebsim.clock import Clock
+from ebsim.core.open_domains import OpenDomains
 from ebsim.core.subscribers import Subscribers
 from ebsim.entropy import Entropy
 from ebsim.errors import StorePoisonedError
-from ebsim.format.block_hash import BlockHash, zero_block_hash
 from ebsim.format.store_header import StoreHeader
+from ebsim.ids import SnapshotId
 from ebsim.storage.catalog import Catalog
 from ebsim.storage.files import Files
 from ebsim.storage.locks import LockFile
@@ -20,6 +22,9 @@ from ebsim.storage.segments import SegmentStore
 
 if TYPE_CHECKING:
     from ebsim.core.sessions import Session
+    from ebsim.core.started_making import StartedWrites
+    from ebsim.keys.keyring import Keyring
+    from ebsim.keys.unlocking import Unlocking
 
 
 @dataclass(slots=True)
@@ -30,11 +35,27 @@ class HandleState:
         session: This handle's writing session, once it wrote something.
         poison: Why this handle refuses to write, or empty.
         mutex: Held while the session is begun.
+        domains: The dedup domains whose keys are at hand.
+        keyring_path: Where this handle was told the keyring is; None: where the store says.
+        unlocking: What opens the keyring, and protects it when it is made; None: nothing.
+        keyring: The store's keyring, once it was needed.
+        keyring_mutex: Held while the keyring is opened; the session may be begun within.
+        started: The snapshots that are written block by block here, once there were some.
+        started_mutex: Held while that is made.
+        before_copy: Called with the id of a snapshot in the thread that makes it, before it is.
     """
 
     session: "Session | None" = None
     poison: str = ""
     mutex: threading.Lock = field(default_factory=threading.Lock)
+    domains: OpenDomains = field(default_factory=OpenDomains)
+    keyring_path: Path | None = None
+    unlocking: "Unlocking | None" = field(default=None, repr=False)
+    keyring: "Keyring | None" = None
+    keyring_mutex: threading.Lock = field(default_factory=threading.Lock)
+    started: "StartedWrites | None" = None
+    started_mutex: threading.Lock = field(default_factory=threading.Lock)
+    before_copy: "Callable[[SnapshotId], None] | None" = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +91,6 @@ class StoreContext:
     caller: Caller | None = None
     state: HandleState = field(default_factory=HandleState)
     subscribers: Subscribers = field(default_factory=Subscribers)
-    _zero_hash: BlockHash | None = field(default=None)
 
     def acting_as(self, caller: Caller | None) -> "StoreContext":
         """Return the same open store, used on behalf of somebody else."""
@@ -106,6 +126,21 @@ class StoreContext:
         """Refuse to write from now on."""
         self.state.poison = reason
 
+    def keyring(self, *, create: bool = False) -> "Keyring":
+        """Return the store's keyring, opened at the first need and the same for the whole handle.
+
+        Args:
+            create: Make it, if the store never had one; to be asked for where a key is made, or an
+                encrypted resource, outside of any transaction of the catalog's.
+
+        Raises:
+            NotFoundError, WrongKeyError, StoreError, InvalidInputError, FormatVersionError,
+                CorruptionError: As `ebsim.core.key_access.open_keyring`.
+        """
+        from ebsim.core.key_access import open_keyring  # seldom needed
+
+        return open_keyring(self, create=create)
+
     @property
     def volumes_folder(self) -> Path:
         """Where the live data of managed volumes lie."""
@@ -113,15 +148,8 @@ class StoreContext:
 
     @property
     def hash_key(self) -> bytes:
-        """The key of the block hash."""
+        """The key of the block hash in the unencrypted domain."""
         return self.header.hash_key
-
-    @property
-    def zero_hash(self) -> BlockHash:
-        """The hash of a block of zeros."""
-        if self._zero_hash is None:
-            self._zero_hash = zero_block_hash(self.hash_key)
-        return self._zero_hash
 
     def ensure_writable(self) -> None:
         """Refuse to write after a failed write.

@@ -1,12 +1,15 @@
 """Copying snapshots, within a Region and to other Regions and accounts (semantics section 11.4).
 
-A copy in the Region and the account of its source shares its map: nothing is read or charged. Any
-other is a snapshot of a lineage of its own. The first one reads all that its source has; later ones
-read it too, and are charged what differs from the latest copy there, if that still exists. Equal
-blocks are stored once in a store, wherever they are charged.
+A copy in the Region and the account of its source and under its key shares its map: nothing is read
+or charged. Any other is a snapshot of a lineage of its own. The first one reads all that its source
+has; later ones to another Region or account read it too, and are charged what differs from the
+latest copy there, if that still exists and all copies there are under one key, or under none
+(semantics section 11.4). Equal blocks are stored once in each dedup domain, whoever is charged.
 """
 
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from ebsim import refusals
 from ebsim.caller import Caller
@@ -18,6 +21,8 @@ from ebsim.core.copy_source import CopyPlan, SnapshotSource
 from ebsim.core.counters import take
 from ebsim.core.create import hold_name
 from ebsim.core.delete import delete_snapshots
+from ebsim.core.domains import domain_facts, encryption_members
+from ebsim.core.encryption import Preparation, prepare_copy
 from ebsim.core.events import snapshot_ended
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage, add_hold
@@ -34,8 +39,10 @@ from ebsim.core.snapshots import (
     get_snapshot,
     newest_of_volume,
     put_snapshot,
+    snapshots_of_volume,
 )
 from ebsim.core.volumes import find_volume, put_volume
+from ebsim.errors import ConflictError, ErrorCode
 from ebsim.format.catalog_values import Counter, NodeKind, NodeRecord
 from ebsim.format.records import SnapshotRecord, VolumeRecord
 from ebsim.ids import SnapshotId, new_snapshot_id, new_volume_id
@@ -50,6 +57,7 @@ def copy_snapshot(
     source_region: str,
     options: SnapshotOptions,
     progress: Progress,
+    begun: Callable[[SnapshotId], None] | None = None,
 ) -> SnapshotRecord:
     """Copy a snapshot to the caller's account and Region, and return the copy's record.
 
@@ -59,6 +67,7 @@ def copy_snapshot(
         source_region: Where it lies.
         options: Description and tags of the copy, and how its new blocks are stored.
         progress: Told how far the reading is.
+        begun: Called with the copy's id once it is pending, if blocks have to be read for it.
 
     Raises:
         InvalidInputError: The options do not fit.
@@ -73,14 +82,51 @@ def copy_snapshot(
     there = context.acting_as(Caller(acting.account, source_region))
     with context.catalog.read() as reader:
         source = usable_snapshot(there, reader, snapshot_id)
-    if owns(acting, source):
+    prepared = _prepared(context, options, source)
+    same_key = isinstance(prepared, Preparation) and prepared.kms_key == source.kms_key
+    if owns(acting, source) and same_key:
         copied = _copy_map(context, source, options)
     else:
-        copied = _copy_blocks(context, source, options, progress)
+        copied = _copy_blocks(context, _Task(there, source, options, prepared, begun), progress)
     if copied.deletion_wanted:
         delete_snapshots(context, [copied.snapshot_id], dry_run=False)
     reclaim_if_possible(context)
     return copied
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A copy for which blocks are read.
+
+    Attributes:
+        there: The store as the caller sees it in the Region of the source.
+        source: The snapshot to copy.
+        options: What the copy is told.
+        prepared: How it is encrypted, or why a key that it needs cannot be used.
+        begun: Told the copy's id once it is pending.
+    """
+
+    there: StoreContext
+    source: SnapshotRecord
+    options: SnapshotOptions
+    prepared: Preparation | ConflictError
+    begun: Callable[[SnapshotId], None] | None = None
+
+
+def _prepared(
+    context: StoreContext, options: SnapshotOptions, source: SnapshotRecord
+) -> Preparation | ConflictError:
+    """Return how the copy is encrypted, or why not, where EC2 finds that out only later.
+
+    A copy whose key is missing, disabled or not granted is begun and ends as `error` (semantics
+    section 11.5).
+    """
+    try:
+        return prepare_copy(context, options.encryption, source)
+    except ConflictError as error:
+        if error.code != ErrorCode.CUSTOMER_KEY_REVOKED:
+            raise
+        return error
 
 
 def _check(options: SnapshotOptions) -> None:
@@ -121,16 +167,18 @@ def _copy_map(
             completion_us=now,
             scanned_bytes=present.size_bytes,
             full_blocks=present.full_blocks,
-            charged_blocks=count_charge(writer, lineage, node),
+            charged_blocks=count_charge(writer, lineage, node, present.lineage),
             parent_id=present.snapshot_id,
             node=node,
             root=present.root,
             lineage=present.lineage,
+            **encryption_members(writer, present.domain),
         )
         lineage.save(writer)
         put_volume(writer, volume)
         put_snapshot(writer, record)
-        facts = {"snapshot": asdict(record), "volume": asdict(volume)}
+        facts: dict[str, Any] = {"snapshot": asdict(record), "volume": asdict(volume)}
+        facts.update(domain_facts(writer, record.domain))
         sequence = commit.journal("complete", facts)
         record_events(writer, [_charge(record, sequence)])
         snapshot_ended(context, writer, record)
@@ -148,27 +196,30 @@ def _charge(record: SnapshotRecord, sequence: int) -> ChargeEvent:
         volume_id=record.volume_id,
         blocks=record.charged_blocks,
         other_id=None,
+        owner=record.owner,
+        region=record.region,
     )
 
 
-# To another Region or account
+# To another Region, account or key
 
 
-def _copy_blocks(
-    context: StoreContext, source: SnapshotRecord, options: SnapshotOptions, progress: Progress
-) -> SnapshotRecord:
-    session = current_session(context)
+def _copy_blocks(context: StoreContext, task: _Task, progress: Progress) -> SnapshotRecord:
+    session, source = current_session(context), task.source
     identity = _identity(source)
     name = f"{identity} {context.acting.account} {context.acting.region}"
     with hold_name(context, f"source {name}", source.snapshot_id, progress):
         snapshot_id = new_snapshot_id(context.entropy)
-        reading = SnapshotSource(context, source, identity)
+        reading = SnapshotSource(task.there, source, identity)
         plan = CopyPlan(source.root)
-        making = Making(context, session, reading, plan, snapshot_id, options.compression)
+        making = Making(context, session, reading, plan, snapshot_id, task.options.compression)
         try:
             record = context.catalog.update(
-                lambda writer: _begin(context, writer, session, source, snapshot_id, options)
+                lambda writer: _begin(context, writer, session, task, snapshot_id)
             )
+            if task.begun is not None:
+                task.begun(snapshot_id)
+            _ensure_prepared(task)
             progress.start(f"copy {snapshot_id}", source.size_bytes)
             return making.run(record, progress, source_read=lambda: None)
         except BaseException as error:
@@ -178,21 +229,36 @@ def _copy_blocks(
             progress.finish()
 
 
+def _ensure_prepared(task: _Task) -> None:
+    """Have a copy fail whose key cannot be used.
+
+    Raises:
+        ConflictError: It cannot.
+    """
+    if not isinstance(task.prepared, Preparation):
+        raise task.prepared
+
+
 def _begin(
     context: StoreContext,
     writer: CatalogWriter,
     session: Session,
-    source: SnapshotRecord,
+    task: _Task,
     snapshot_id: SnapshotId,
-    options: SnapshotOptions,
 ) -> SnapshotRecord:
     _check_pending(context, writer)
+    source = task.source
+    prepared = task.prepared if isinstance(task.prepared, Preparation) else Preparation()
     known = find_volume(context, writer, _identity(source))
-    parent = None if known is None else _latest_copy(writer, known, source)
+    copies = [] if known is None else snapshots_of_volume(writer, known.volume_id)
+    one_key = all(each.kms_key == prepared.kms_key for each in copies)
+    parent = None
+    if known is not None and one_key and not owns(context.acting, source):
+        parent = _latest_copy(writer, known, source)
     volume = _volume(context, writer, source, snapshot_id)
     put_volume(writer, volume)
     record = replace(
-        _record(context, source, snapshot_id, volume, options),
+        _record(context, source, snapshot_id, volume, task.options),
         session=session.number,
         begun=take(writer, Counter.NODE),
         start_us=context.clock.now_us(),
@@ -201,6 +267,7 @@ def _begin(
         hold=add_hold(writer, parent.node, parent.root) if parent else 0,
         root=parent.root if parent else 0,
         lineage=parent.lineage if parent else take(writer, Counter.LINEAGE),
+        **encryption_members(writer, prepared.settle(writer, copies)),
     )
     put_snapshot(writer, record)
     return record

@@ -10,19 +10,22 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from ebsim import failpoints
 from ebsim.config import SnapshotOptions
+from ebsim.core.access import own_snapshot
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
 from ebsim.core.delete import delete_snapshots
+from ebsim.core.domains import encryption_members
+from ebsim.core.encryption import Preparation, prepare_volume
 from ebsim.core.extents import SourcePlan
 from ebsim.core.lineage import add_hold
 from ebsim.core.making import Making
 from ebsim.core.reclaim import reclaim_if_possible
-from ebsim.core.sessions import Session, current_session
+from ebsim.core.sessions import current_session
 from ebsim.core.snapshots import check_options, put_snapshot
 from ebsim.core.volumes import continue_volume, find_volume
 from ebsim.format.catalog_values import Counter
 from ebsim.format.records import SnapshotRecord
-from ebsim.ids import SnapshotId, VolumeId, new_snapshot_id
+from ebsim.ids import VolumeId, new_snapshot_id
 from ebsim.progress import Progress
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogWriter
@@ -67,8 +70,9 @@ def create_snapshot(
             stack.close()
 
         try:
+            prepared = _prepared(context, identity, options)
             record = context.catalog.update(
-                lambda writer: _begin(context, writer, snapshot_id, session, source, options)
+                lambda writer: _begin(context, writer, making, source, options, prepared)
             )
             failpoints.reach("create.begun")
             progress.start(f"snapshot {snapshot_id}", source.size_bytes)
@@ -88,18 +92,20 @@ def create_snapshot(
 def _begin(
     context: StoreContext,
     writer: CatalogWriter,
-    snapshot_id: SnapshotId,
-    session: Session,
+    making: Making,
     source: BlockSource,
     options: SnapshotOptions,
+    prepared: Preparation,
 ) -> SnapshotRecord:
-    continuation = continue_volume(context, writer, source.identity, source.size_bytes, options)
+    continuation = continue_volume(
+        context, writer, source.identity, source.size_bytes, options, prepared
+    )
     parent = continuation.parent
     record = SnapshotRecord(
-        snapshot_id=snapshot_id,
+        snapshot_id=making.snapshot_id,
         volume_id=continuation.volume.volume_id,
         state=SnapshotState.PENDING,
-        session=session.number,
+        session=making.session.number,
         begun=take(writer, Counter.NODE),
         start_us=context.clock.now_us(),
         description=options.description,
@@ -113,9 +119,19 @@ def _begin(
         hold=add_hold(writer, parent.node, parent.root) if parent else 0,
         root=parent.root if parent else 0,
         lineage=parent.lineage if parent else take(writer, Counter.LINEAGE),
+        **encryption_members(writer, continuation.volume.domain),
     )
     put_snapshot(writer, record)
     return record
+
+
+def _prepared(context: StoreContext, identity: str, options: SnapshotOptions) -> Preparation:
+    """Return how the source's volume is encrypted if this begins it."""
+    if _volume_to_continue(context, identity, options) is not None:
+        return Preparation()
+    with context.catalog.read() as reader:
+        origin = None if options.parent is None else own_snapshot(context, reader, options.parent)
+    return prepare_volume(context, options.encryption, origin)
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def list_damaged(reader: CatalogReader) -> Iterator[tuple[int, BlockHash]]:
 
 def mark_damaged(writer: CatalogWriter, block_id: int, block_hash: BlockHash) -> None:
     """Have a block not found by its content any more."""
-    writer.delete(Table.HASHES, hash_key(0, block_hash))
+    writer.delete(Table.HASHES, hash_key(block_hash))
     writer.put(Table.META, damaged_key(block_hash), number_key(block_id))
 
 

@@ -27,8 +27,10 @@ _NAMED = {
     Table.IMAGES,
     Table.POLICIES,
     Table.ACCOUNTS,
+    Table.BIN_RULES,
 }
 _NAME_AND_NUMBER = {
+    Table.FAST_RESTORES,
     Table.VOLUME_SNAPSHOTS,
     Table.VOLUME_UNFINISHED,
     Table.VOLUME_ORIGINS,
@@ -39,7 +41,7 @@ _LAYOUTS = {
     Table.VOLUME_WRITES: ">QQQ",
     Table.LEDGER: ">QI",
     Table.PUNCH: ">IQ",
-    Table.HASHES: ">I16s",
+    Table.HASHES: ">16s",
     Table.SOURCES: ">32s",
 }
 """Of the tables whose keys are neither text nor a number."""
@@ -164,6 +166,7 @@ _KEYS: dict[Table, Callable[[bytes], object]] = {
         key[:_SNAPSHOT_ID_SIZE].decode(),
         key[_SNAPSHOT_ID_SIZE:].decode(),
     ],
+    Table.BIN_EXITS: lambda key: [parse_number_key(key[:8]), key[8:].decode("ascii")],
     Table.LEDGER_BY_SNAPSHOT: lambda key: [
         key[:-12].decode("ascii"),
         *struct.unpack(">QI", key[-12:]),

@@ -13,19 +13,26 @@ DumpItem = dict[str, Any]
 """What JSON can hold. `Kind` says of what; `Damaged`, where it is, why that does not decode."""
 
 HIDDEN = "(not shown)"
-"""What stands for the key of the block hash."""
+"""What stands for the key of the block hash, and for wrapped data keys."""
+
+_HIDDEN_NAMES = frozenset({"wrapped"})
+"""Of fields that hold a wrapped data key: no secret, but nothing to be sent around either."""
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a decoder returns
     """Return a decoded value as JSON can hold it: bytes in hex, enumerations by name."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
-        return {name: plain(getattr(value, name)) for name in names}
+        return {name: _member(name, getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
-        return {str(name): plain(found) for name, found in value.items()}
+        return {str(name): _member(str(name), found) for name, found in value.items()}
     if isinstance(value, (tuple, list, array, np.ndarray)):
         return [plain(found) for found in value]
     return _plain_scalar(value)
+
+
+def _member(name: str, value: Any) -> Any:  # noqa: ANN401 - as above
+    return HIDDEN if name in _HIDDEN_NAMES else plain(value)
 
 
 def _plain_scalar(value: Any) -> Any:  # noqa: ANN401 - as above

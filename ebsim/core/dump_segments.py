@@ -226,4 +226,4 @@ def _journal_item(path: Path, found: FoundRecord) -> DumpItem:
         entry: dict[str, Any] = decode_journal(found.payload)
     except EbsimError as error:
         return {**item, "Damaged": str(error)}
-    return {**item, **entry}
+    return {**item, **plain(entry)}

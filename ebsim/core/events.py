@@ -15,14 +15,18 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from ebsim.caller import Caller
 from ebsim.clock import format_time
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import peek, take
 from ebsim.core.subscribers import EventCallback
+from ebsim.format.bin_records import RuleRecord
 from ebsim.format.catalog_values import Counter, Table, number_key
+from ebsim.format.fast_restore_records import FastRestoreRecord
 from ebsim.format.life_records import ImageRecord, decode_life_event, encode_life_event
 from ebsim.format.records import SnapshotRecord, VolumeRecord
 from ebsim.ids import SnapshotId
+from ebsim.recycle_bin import RULE_EVENT
 from ebsim.results import Event, SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
@@ -36,6 +40,7 @@ _SNAPSHOT = "EBS Snapshot Notification"
 _SNAPSHOT_SET = "EBS Multi-Volume Snapshots Completion Status"
 _VOLUME = "EBS Volume Notification"
 _IMAGE = "EC2 AMI State Change"
+_FAST_RESTORE = "EBS Fast Snapshot Restore State-change Notification"
 
 
 # Recording, within the transaction that changes the state
@@ -49,7 +54,7 @@ def snapshot_ended(context: StoreContext, writer: CatalogWriter, record: Snapsho
     if record.set_id:
         return
     if record.copied_from:
-        region, snapshot_id = record.copied_from.split("/")
+        region, snapshot_id = record.copied_from.split("/")[-2:]
         source = replace(record, region=region, snapshot_id=SnapshotId(snapshot_id))
         snapshot_copied(context, writer, record, source)
         return
@@ -134,6 +139,37 @@ def snapshot_shared(
     _record(context, writer, _SNAPSHOT, [_snapshot_arn(record)], detail, like=told)
 
 
+def snapshot_tiered(
+    context: StoreContext,
+    writer: CatalogWriter,
+    record: SnapshotRecord,
+    event: str,
+    times_us: tuple[int, int],
+    cause: str = "",
+) -> None:
+    """Record an event of the archive tier.
+
+    Args:
+        context: The store.
+        writer: The transaction.
+        record: The snapshot.
+        event: `archiveSnapshot`, `temporaryRestoreSnapshot`, `permanentRestoreSnapshot` or
+            `restoreExpiry`.
+        times_us: When it began and when it was over.
+        cause: Why it failed, else empty.
+    """
+    detail = {
+        "event": event,
+        "result": "failed" if cause else "succeeded",
+        "cause": cause,
+        "request-id": "",
+        "snapshot_id": _snapshot_arn(record),
+        "startTime": _seconds(times_us[0]),
+        "endTime": _seconds(times_us[1]),
+    }
+    _record(context, writer, _SNAPSHOT, [_snapshot_arn(record)], detail, like=record)
+
+
 def volume_changed(
     context: StoreContext,
     writer: CatalogWriter,
@@ -166,6 +202,71 @@ def image_changed(
     _record(context, writer, _IMAGE, [arn], detail, like=record)
 
 
+def fast_restore_changed(
+    context: StoreContext,
+    writer: CatalogWriter,
+    record: FastRestoreRecord,
+    state: str,
+    message: str,
+) -> None:
+    """Record that fast restore of a snapshot in a zone was begun or ended.
+
+    What the clock does to it afterwards is not told, as nothing happens then.
+    """
+    detail = {
+        "snapshot-id": record.snapshot_id,
+        "state": state,
+        "zone": record.zone,
+        "message": message,
+    }
+    arn = f"arn:aws:ec2:{record.region}::snapshot/{record.snapshot_id}"
+    _record(context, writer, _FAST_RESTORE, [arn], detail, like=record)
+
+
+def snapshot_recycled(
+    context: StoreContext, writer: CatalogWriter, record: SnapshotRecord, event: str
+) -> None:
+    """Record that a snapshot went to the Recycle Bin, came back, or went for good.
+
+    EBS documents no such events; these have the form of its others, and assumed names:
+    `recycleSnapshot`, `restoreSnapshotFromRecycleBin` and, like `restoreExpiry`,
+    `recycleBinExpiry`.
+    """
+    detail = {
+        "event": event,
+        "result": "succeeded",
+        "cause": "",
+        "request-id": "",
+        "snapshot_id": _snapshot_arn(record),
+        "source": _source_arn(record),
+        **_times([record]),
+    }
+    _record(context, writer, _SNAPSHOT, [_snapshot_arn(record)], detail, like=record)
+
+
+def rule_changed(
+    context: StoreContext, writer: CatalogWriter, record: RuleRecord, what: str, api: str
+) -> None:
+    """Record what the Recycle Bin tells about a rule: `Locked`, or `Unlock Scheduled`.
+
+    Args:
+        context: The store.
+        writer: The transaction.
+        record: The rule.
+        what: The end of the detail type.
+        api: The operation that caused it: CreateRule, LockRule or UnlockRule.
+    """
+    detail = {
+        "detail-version": "1.0.0",
+        "rule-id": record.rule_id,
+        "rule-description": record.description,
+        "unlock-delay-period": f"{record.unlock_delay_days} days",
+        "api-name": api,
+    }
+    arn = f"arn:aws:rbin:{record.region}:{record.owner}:rule/{record.rule_id}"
+    _record(context, writer, f"{RULE_EVENT} {what}", [arn], detail, like=record)
+
+
 def _record(
     context: StoreContext,
     writer: CatalogWriter,
@@ -173,7 +274,7 @@ def _record(
     resources: Sequence[str],
     detail: dict[str, Any],
     *,
-    like: SnapshotRecord | VolumeRecord | ImageRecord,
+    like: SnapshotRecord | VolumeRecord | ImageRecord | FastRestoreRecord | RuleRecord,
 ) -> None:
     """Add an event of the owner and Region of `like`, and forget the one that is too old."""
     number = take(writer, Counter.EVENT)
@@ -188,7 +289,8 @@ def _record(
         detail=detail,
     )
     writer.put(Table.EVENTS, number_key(number), encode_life_event(event))
-    writer.delete(Table.EVENTS, number_key(max(0, number - EVENTS_KEPT)))
+    if writer.count(Table.EVENTS) > EVENTS_KEPT:
+        writer.delete(Table.EVENTS, next(iter(writer.keys(Table.EVENTS))))
 
 
 def _event_id(context: StoreContext, number: int) -> str:
@@ -230,11 +332,26 @@ def list_events(reader: CatalogReader, after: int, count_max: int | None = None)
     return [decode_life_event(value) for _, value in islice(items, count_max)]
 
 
+def own_events(context: StoreContext, reader: CatalogReader, after: int) -> list[Event]:
+    """Return those of the caller's account and Region that have a greater number, oldest first."""
+    return [event for event in list_events(reader, after) if is_told(context.caller, event)]
+
+
+def is_told(caller: Caller | None, event: Event) -> bool:
+    """Return whether an event is for a caller: of its account, and of its Region."""
+    return caller is None or (event.account, event.region) == (caller.account, caller.region)
+
+
 def subscribe(context: StoreContext, callback: EventCallback) -> Callable[[], None]:
-    """Have `callback` called with every event from now on; return what ends that."""
+    """Have `callback` called with the caller's events from now on; return what ends that."""
     with context.catalog.read() as reader:
         newest = peek(reader, Counter.EVENT) - 1
-    return context.subscribers.add(callback, newest)
+
+    def tell(event: Event) -> None:
+        if is_told(context.caller, event):
+            callback(event)
+
+    return context.subscribers.add(tell, newest)
 
 
 def deliver_events(context: StoreContext) -> None:

@@ -18,8 +18,8 @@ from ebsim.core.images import (
 from ebsim.errors import ConflictError, EbsimError, NotFoundError, StoreError
 from ebsim.format.life_records import ImageRecord
 from ebsim.ids import SnapshotId, parse_image_id
+from ebsim.images import Deregistration, Image, ImagePage, ImageState, SnapshotReturnCode
 from ebsim.requests import BlockDevice, ImageOptions, ImageQuery
-from ebsim.results import Deregistration, Image, ImagePage, ImageState, SnapshotReturnCode
 
 
 class ImageOperations:
@@ -134,7 +134,8 @@ class ImageOperations:
         with writing(self._context):
             record = deregister_image(self._context, wanted)
             codes = self._delete(record.snapshot_ids) if delete_associated_snapshots else ()
-        return Deregistration(image_id=wanted, snapshots=codes)
+        exit_us = None if record.recycled is None else int(record.recycled["exits_us"])
+        return Deregistration(image_id=wanted, snapshots=codes, recycle_bin_exit_us=exit_us)
 
     def _delete(
         self, snapshot_ids: Sequence[SnapshotId]

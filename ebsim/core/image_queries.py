@@ -3,20 +3,24 @@
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
+from ebsim import refusals
 from ebsim.core.context import StoreContext
 from ebsim.core.filters import Filtering, moment
 from ebsim.core.images import list_images, own_image
 from ebsim.core.paging import Pager, page_size
 from ebsim.format.life_records import ImageRecord
-from ebsim.ids import parse_image_id
+from ebsim.ids import is_account, parse_image_id
+from ebsim.images import ImagePage, ImageState
 from ebsim.requests import ImageQuery
-from ebsim.results import ImagePage, ImageState
 from ebsim.storage.catalog import CatalogReader
 
 
 def _devices(member: str) -> Callable[[ImageRecord], Iterable[str]]:
     return lambda image: [str(device[member]) for device in image.devices]
 
+
+_OWNERS = frozenset({"self", "amazon", "aws-marketplace", "aws-backup-vault"})
+"""EC2's names of owners that are no accounts."""
 
 FILTERS = Filtering[ImageRecord](
     {
@@ -60,6 +64,8 @@ def _chosen(
     context: StoreContext, reader: CatalogReader, query: ImageQuery, now_us: int
 ) -> list[ImageRecord]:
     """Return the images that the query names; else those that it does not leave out."""
+    if not _may_be_found(context, query):
+        return []
     if query.image_ids:
         wanted = dict.fromkeys(parse_image_id(text) for text in query.image_ids)
         records = [own_image(context, reader, image_id) for image_id in wanted]
@@ -72,3 +78,19 @@ def _chosen(
         return query.include_deprecated or not deprecated
 
     return [record for record in list_images(reader, context.caller) if shown(record)]
+
+
+def _may_be_found(context: StoreContext, query: ImageQuery) -> bool:
+    """Return whether images of the caller's, which are all that it sees, are asked for.
+
+    Raises:
+        InvalidInputError: An owner or user is none.
+    """
+    for owner in query.owner_ids:
+        if owner not in _OWNERS and not is_account(owner):
+            raise refusals.user_id_malformed(owner)
+    for user in query.executable_by:
+        if user not in {"self", "all"} and not is_account(user):
+            raise refusals.user_id_malformed(user)
+    owned = {"self", context.acting.account} & set(query.owner_ids)
+    return not query.executable_by and (not query.owner_ids or bool(owned))

@@ -8,9 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from ebsim import refusals
+from ebsim import bin_refusals, refusals
 from ebsim.caller import Caller
 from ebsim.core.access import owns, usable_snapshot
+from ebsim.core.bin_catalog import Retention
+from ebsim.core.bin_stays import is_due, recycled, stay_of
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.events import image_changed
@@ -20,11 +22,13 @@ from ebsim.core.tag_rules import check_tags, tag_values
 from ebsim.core.volume_types import Choice, find_type
 from ebsim.core.whole_numbers import ensure_whole
 from ebsim.errors import InvalidInputError
+from ebsim.format.bin_records import exit_key
 from ebsim.format.catalog_values import Table
 from ebsim.format.life_records import ImageRecord, decode_image, encode_image
 from ebsim.ids import ImageId, new_image_id, parse_snapshot_id
+from ebsim.images import ImageState
+from ebsim.recycle_bin import RuleResourceType
 from ebsim.requests import BlockDevice, ImageOptions
-from ebsim.results import ImageState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.units import size_gib
 
@@ -59,22 +63,33 @@ def get_image(reader: CatalogReader, image_id: ImageId) -> ImageRecord:
     return decode_image(value)
 
 
-def own_image(context: StoreContext, reader: CatalogReader, image_id: ImageId) -> ImageRecord:
-    """Return an image of the caller's.
+def own_image(
+    context: StoreContext, reader: CatalogReader, image_id: ImageId, *, recycled: bool = False
+) -> ImageRecord:
+    """Return an image of the caller's, with `recycled` also one that is in the Recycle Bin.
 
     Raises:
         NotFoundError: There is none, or the caller may not see it.
     """
     record = get_image(reader, image_id)
-    if not owns(context.caller, record):
+    if not owns(context.caller, record) or (record.recycled is not None and not recycled):
         raise refusals.image_not_found(image_id)
     return record
 
 
-def list_images(reader: CatalogReader, caller: Caller | None = None) -> list[ImageRecord]:
-    """Return the registered images of a caller, or all, in the order in which they came."""
+def list_images(
+    reader: CatalogReader, caller: Caller | None = None, *, recycled: bool = False
+) -> list[ImageRecord]:
+    """Return the registered images of a caller, or all, in the order in which they came.
+
+    With `recycled` also those that are in the Recycle Bin.
+    """
     records = [decode_image(value) for _, value in reader.items(Table.IMAGES)]
-    own = [record for record in records if owns(caller, record)]
+    own = [
+        record
+        for record in records
+        if owns(caller, record) and (recycled or record.recycled is None)
+    ]
     return sorted(own, key=lambda record: record.number)
 
 
@@ -142,9 +157,7 @@ def _build(
     options: ImageOptions,
 ) -> ImageRecord:
     """Return the record of an image that may be registered now, without its number."""
-    for other in list_images(reader, context.acting):
-        if other.name == name:
-            raise refusals.image_name_taken(name, other.image_id)
+    ensure_name_free(context, reader, name)
     root = options.root_device_name or next(iter(devices))
     if root not in devices:
         raise refusals.block_device_mapping(
@@ -166,6 +179,17 @@ def _build(
         region=context.acting.region,
         tags=tag_values(options.tags),
     )
+
+
+def ensure_name_free(context: StoreContext, reader: CatalogReader, name: str) -> None:
+    """Refuse a name that a registered image of the caller's has; one in the bin has none (assumed).
+
+    Raises:
+        ConflictError: There is one (EC2: InvalidAMIName.Duplicate).
+    """
+    for other in list_images(reader, context.acting):
+        if other.name == name:
+            raise refusals.image_name_taken(name, other.image_id)
 
 
 def _device(
@@ -272,6 +296,9 @@ def set_deprecation(
 def deregister_image(context: StoreContext, image_id: ImageId) -> ImageRecord:
     """Forget an image; its snapshots stay, and may be deleted from now on. Return what it was.
 
+    One that a rule of the Recycle Bin keeps goes there, and is returned as it is there: it holds
+    its snapshots no more, and needs them to be restored (semantics section 11.8).
+
     Raises:
         NotFoundError: It is not registered.
     """
@@ -280,8 +307,16 @@ def deregister_image(context: StoreContext, image_id: ImageId) -> ImageRecord:
 
     def change(commit: JournaledCommit) -> ImageRecord:
         record = own_image(context, commit.writer, image_id)
-        commit.journal("deregister", {"image_id": image_id})
-        commit.writer.delete(Table.IMAGES, image_id.encode())
+        retention = Retention(commit.writer, context.clock.now_us())
+        owner = Caller(record.owner, record.region)
+        stay = retention.of(RuleResourceType.EC2_IMAGE, owner, record.tags)
+        if stay is None:
+            commit.journal("deregister", {"image_id": image_id})
+            commit.writer.delete(Table.IMAGES, image_id.encode())
+        else:
+            record = recycled(record, stay)
+            commit.journal("image", {"image": _facts(record)})
+            put_image(commit.writer, record)
         for snapshot_id in record.snapshot_ids:
             commit.writer.delete(Table.IMAGE_SNAPSHOTS, link_key(snapshot_id, image_id))
         image_changed(context, commit.writer, record, "deregistered")
@@ -290,9 +325,31 @@ def deregister_image(context: StoreContext, image_id: ImageId) -> ImageRecord:
     return commit_journaled(context, change)
 
 
+def drop_image(context: StoreContext, image_id: ImageId) -> None:
+    """Forget an image whose time in the Recycle Bin is over.
+
+    Raises:
+        NotFoundError: It was forgotten or restored just now.
+    """
+
+    def change(commit: JournaledCommit) -> None:
+        record = get_image(commit.writer, image_id)
+        stay = stay_of(record)
+        if stay is None or not is_due(record, context.clock.now_us()):
+            raise bin_refusals.not_recycled(image_id)
+        commit.journal("deregister", {"image_id": image_id})
+        commit.writer.delete(Table.IMAGES, image_id.encode())
+        commit.writer.delete(Table.BIN_EXITS, exit_key(stay.exits_us, image_id))
+
+    with context.reserve.released_if_low():
+        commit_journaled(context, change)
+
+
 def put_image(writer: CatalogWriter, record: ImageRecord) -> None:
     """Keep an image's record."""
     writer.put(Table.IMAGES, record.image_id.encode(), encode_image(record))
+    if record.recycled is not None:
+        writer.put(Table.BIN_EXITS, exit_key(record.recycled["exits_us"], record.image_id), b"")
 
 
 def _facts(record: ImageRecord) -> dict[str, object]:

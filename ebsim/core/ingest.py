@@ -22,14 +22,16 @@ from ebsim.core.block_table import find_block, get_block
 from ebsim.core.context import StoreContext
 from ebsim.core.damaged_blocks import any_damaged, find_damaged
 from ebsim.core.extents import ScanPlan
+from ebsim.core.open_domains import Domain
 from ebsim.core.sessions import OpenSegment, Session
 from ebsim.core.version_table import version_blocks
-from ebsim.format.block_hash import BlockHash, hash_block
+from ebsim.format.block_hash import BlockHash
 from ebsim.format.catalog_values import ZERO_BLOCK
 from ebsim.format.segment import RecordKind
 from ebsim.progress import Progress
 from ebsim.storage.buffers import block_buffer
 from ebsim.storage.codecs import BlockEncoder
+from ebsim.storage.segments import BlockFacts
 from ebsim.storage.sources import BlockSource
 from ebsim.units import BLOCK_SIZE, MIB, block_count
 
@@ -156,6 +158,19 @@ class _Worker(threading.local):
         self.encoder = BlockEncoder(compression)
 
 
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """How new blocks are stored.
+
+    Attributes:
+        domain: Their dedup domain, which says whether they are encrypted.
+        compression: How they are compressed.
+    """
+
+    domain: Domain
+    compression: Compression
+
+
 class Ingest:
     """Reads one source against one parent map."""
 
@@ -165,16 +180,17 @@ class Ingest:
         session: Session,
         source: BlockSource,
         plan: ScanPlan,
-        compression: Compression,
+        storing: Storing,
         progress: Progress,
     ) -> None:
         self._context = context
         self._session = session
         self._source = source
         self._plan = plan
+        self._domain = storing.domain
         self._progress = progress
         self._claims = Claims()
-        self._worker = _Worker(compression)
+        self._worker = _Worker(storing.compression)
         self._in_flight: deque[tuple[Batch, int, int, Future[list[ChangedBlock]]]] = deque()
         self._block_count = block_count(source.size_bytes)
         self._reported = 0
@@ -273,7 +289,7 @@ class Ingest:
         if not self._plan.rest_is_zeros:
             return
         base = leaf * LEAF_BLOCKS
-        zero = self._context.zero_hash
+        zero = self._domain.zero_hash
         found = [
             ChangedBlock(index, None)
             for index in range(start, end)
@@ -287,7 +303,7 @@ class Ingest:
             return [None] * LEAF_BLOCKS
         with self._context.catalog.read() as reader:
             blocks = version_blocks(reader, load_page(reader, page_id)).tolist()
-            zero = self._context.zero_hash
+            zero = self._domain.zero_hash
             return [
                 None
                 if block == 0
@@ -301,12 +317,12 @@ class Ingest:
         self, batch: Batch, first: int, expected: list[BlockHash | None]
     ) -> list[ChangedBlock]:
         """Read a run of blocks and return those that changed, stored (in a worker thread)."""
-        worker, context = self._worker, self._context
-        zero, key = context.zero_hash, context.hash_key
+        worker, domain = self._worker, self._domain
+        zero = domain.zero_hash
         found = []
         for index, before in enumerate(expected, first):
             read_block(self._source, index, worker.buffer)
-            block_hash = hash_block(worker.buffer, key)
+            block_hash = domain.hash_block(worker.buffer)
             if block_hash == before:
                 found += self._heal(batch, index, block_hash)
                 continue
@@ -321,22 +337,25 @@ class Ingest:
         if not self._claims.claim(block_hash, batch.number):
             return ChangedBlock(index, block_hash)
         with self._context.catalog.read() as reader:
-            if find_block(reader, 0, block_hash) is not None:
+            if find_block(reader, block_hash) is not None:
                 return ChangedBlock(index, block_hash, known=True)
-        place = store_block(batch.segment, self._worker.encoder, self._worker.buffer, block_hash)
+        place = self._append(batch, block_hash)
         return ChangedBlock(index, block_hash, stored=place)
 
     def _heal(self, batch: Batch, index: int, block_hash: BlockHash) -> list[ChangedBlock]:
         """Store a block that did not change if the stored one is known to be damaged."""
-        if not self._may_heal or block_hash == self._context.zero_hash:
+        if not self._may_heal or block_hash == self._domain.zero_hash:
             return []
         with self._context.catalog.read() as reader:
             damaged = find_damaged(reader, block_hash) is not None
         if not damaged or not self._claims.claim(block_hash, batch.number):
             return []
-        worker = self._worker
-        place = store_block(batch.segment, worker.encoder, worker.buffer, block_hash)
+        place = self._append(batch, block_hash)
         return [ChangedBlock(index, block_hash, stored=place, heals=True)]
+
+    def _append(self, batch: Batch, block_hash: BlockHash) -> StoredPlace:
+        worker = self._worker
+        return store_block(batch.segment, self._domain, worker.encoder, worker.buffer, block_hash)
 
     def _gather(self) -> None:
         batch, leaf, end, future = self._in_flight.popleft()
@@ -367,15 +386,20 @@ def read_block(source: BlockSource, index: int, buffer: memoryview) -> None:
 
 
 def store_block(
-    segment: OpenSegment, encoder: BlockEncoder, block: memoryview, block_hash: BlockHash
+    segment: OpenSegment,
+    domain: Domain,
+    encoder: BlockEncoder,
+    block: memoryview,
+    block_hash: BlockHash,
 ) -> StoredPlace:
-    """Append a block's record to a segment.
+    """Append a block's record to a segment, encrypted if its domain is.
 
     Raises:
         LimitExceededError, StoreError: As `SegmentWriter.append`.
     """
     codec, payload = encoder.encode(block)
+    cipher = domain.cipher(segment.writer.segment_id)
     offset, extent = segment.writer.append(
-        RecordKind.BLOCK, payload, codec=codec, plain_size=BLOCK_SIZE, block_hash=block_hash
+        RecordKind.BLOCK, payload, BlockFacts(codec, block_hash, cipher)
     )
     return StoredPlace(segment.number, offset, extent)

@@ -6,6 +6,9 @@ Entries are never changed or removed, and outlive their snapshots.
 
 from collections.abc import Iterator, Sequence
 
+from ebsim.core.access import own_snapshot, owns
+from ebsim.core.context import StoreContext
+from ebsim.core.snapshots import find_snapshot
 from ebsim.format.catalog_values import Table, ledger_key
 from ebsim.format.records import decode_event, encode_event
 from ebsim.ids import SnapshotId
@@ -35,4 +38,26 @@ def snapshot_events(reader: CatalogReader, snapshot_id: SnapshotId) -> list[Char
         value = reader.get(Table.LEDGER, key[len(prefix) :])
         if value is not None:
             events.append(decode_event(value))
+    return events
+
+
+def own_ledger(context: StoreContext, reader: CatalogReader) -> list[ChargeEvent]:
+    """Return the entries of the caller's account and Region, in the order of commits."""
+    return [event for event in read_ledger(reader) if owns(context.caller, event)]
+
+
+def own_history(
+    context: StoreContext, reader: CatalogReader, snapshot_id: SnapshotId
+) -> list[ChargeEvent]:
+    """Return the entries of a snapshot of the caller's, which may be deleted.
+
+    Raises:
+        NotFoundError: There never was one, or the caller may not see it.
+        ForbiddenError: It is another account's, and shared.
+    """
+    events = [
+        event for event in snapshot_events(reader, snapshot_id) if owns(context.caller, event)
+    ]
+    if not events or find_snapshot(reader, snapshot_id) is not None:
+        own_snapshot(context, reader, snapshot_id, recycled=True)
     return events

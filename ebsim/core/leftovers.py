@@ -12,3 +12,21 @@ def has_managed_volumes(context: StoreContext) -> bool:
     """
     with context.catalog.read() as reader:
         return reader.count(Table.VOLUMES) > reader.count(Table.SOURCES)
+
+
+STARTED = b"started/"
+"""What the keys in META begin with that name the started snapshots with files."""
+
+
+def has_started(context: StoreContext) -> bool:
+    """Return whether there may be files of snapshots that are written block by block."""
+    with context.catalog.read() as reader:
+        return any(True for _ in reader.items(Table.META, prefix=STARTED))
+
+
+def settle_started(context: StoreContext) -> None:
+    """End the snapshots that nobody writes any more, if there may be some."""
+    if has_started(context):
+        from ebsim.core.started_clock import settle_started  # seldom needed
+
+        settle_started(context)

@@ -6,8 +6,8 @@ One run at a time: a second one waits, and then finds little to do.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 from ebsim import refusals
@@ -25,6 +25,8 @@ from ebsim.core.lifecycle_plan import (
 from ebsim.core.lock_rules import locked_until
 from ebsim.core.policy_documents import read_policy, write_policy
 from ebsim.core.policy_rules import POLICIES_MAX
+from ebsim.core.tag_rules import check_tags, tag_values
+from ebsim.core.tier_rules import in_archive
 from ebsim.core.volume_records import managed_volumes
 from ebsim.core.volumes import find_volume
 from ebsim.errors import EbsimError, StoreError
@@ -84,6 +86,12 @@ class _View:
     snapshots: list[Snapshot]
     images: dict[SnapshotId, list[ImageId]]
     locked: dict[SnapshotId, str]
+    archived: Collection[SnapshotId]
+
+    @property
+    def managed(self) -> list[Snapshot]:
+        """What policies may expire: what is in the archive is neither counted nor deleted."""
+        return [each for each in self.snapshots if each.snapshot_id not in self.archived]
 
 
 class LifecycleOperations:
@@ -93,12 +101,18 @@ class LifecycleOperations:
         self._context = context
         self._maker = maker
 
-    def put(self, request: PolicyRequest, policy_id: str | None = None) -> LifecyclePolicy:
+    def put(
+        self,
+        request: PolicyRequest,
+        policy_id: str | None = None,
+        tags: Mapping[str, str | None] | None = None,
+    ) -> LifecyclePolicy:
         """Make a policy, or change an existing one as a whole.
 
         Args:
             request: What it says. The paths of its sources are kept with all links followed.
             policy_id: The policy to change; None makes one.
+            tags: A new one's own tags; an existing one's stay as they are.
 
         Raises:
             InvalidInputError: InvalidRequestException: Data Lifecycle Manager would not take it.
@@ -108,28 +122,64 @@ class LifecycleOperations:
         sources = tuple(dict.fromkeys(os.path.realpath(path) for path in request.sources))
         document = write_policy(replace(request, sources=sources))
         read_policy(document)  # checks it
+        check_tags(tags or {})
         known = None if policy_id is None else parse_policy_id(policy_id)
         wanted = known or new_policy_id(self._context.entropy)
 
-        def change(commit: JournaledCommit) -> PolicyRecord:
-            record = self._next(commit.writer, wanted, document, new=known is None)
-            facts = {
-                "policy_id": wanted,
-                "document": document,
-                "created_us": record.created_us,
-                "modified_us": record.modified_us,
-                "owner": record.owner,
-                "region": record.region,
-            }
+        def change(reader: CatalogReader) -> PolicyRecord:
+            record = self._next(reader, wanted, document, new=known is None)
+            return record if known else replace(record, tags=tag_values(tags or {}))
+
+        return self._changed(change)
+
+    def add_tags(self, policy_id: str, tags: Mapping[str, str | None]) -> LifecyclePolicy:
+        """Give a policy tags of its own, in place of those with the same keys.
+
+        Raises:
+            InvalidInputError: The id or a tag is malformed, or there are too many.
+            NotFoundError: There is no such policy.
+        """
+        wanted = parse_policy_id(policy_id)
+
+        def change(reader: CatalogReader) -> PolicyRecord:
+            record = _get(self._context, reader, wanted)
+            together = {**record.tags, **tag_values(tags)}
+            check_tags(together)
+            return replace(record, tags=together)
+
+        return self._changed(change)
+
+    def remove_tags(self, policy_id: str, keys: Collection[str]) -> LifecyclePolicy:
+        """Take tags of its own from a policy; those that it does not have are passed over.
+
+        Raises:
+            InvalidInputError: The id is malformed.
+            NotFoundError: There is no such policy.
+        """
+        wanted = parse_policy_id(policy_id)
+
+        def change(reader: CatalogReader) -> PolicyRecord:
+            record = _get(self._context, reader, wanted)
+            left = {key: value for key, value in record.tags.items() if key not in keys}
+            return replace(record, tags=left)
+
+        return self._changed(change)
+
+    def _changed(self, change: Callable[[CatalogReader], PolicyRecord]) -> LifecyclePolicy:
+        """Keep a policy as `change` returns it."""
+
+        def run(commit: JournaledCommit) -> PolicyRecord:
+            record = change(commit.writer)
+            facts = {name: value for name, value in asdict(record).items() if name != "number"}
             number = commit.journal("policy", facts)
             record = replace(record, number=record.number or number)
-            commit.writer.put(Table.POLICIES, wanted.encode(), encode_policy(record))
+            commit.writer.put(Table.POLICIES, record.policy_id.encode(), encode_policy(record))
             return record
 
         with writing(self._context):
             with self._context.catalog.read() as reader:  # refused before anything is written
-                self._next(reader, wanted, document, new=known is None)
-            return _policy(commit_journaled(self._context, change))
+                change(reader)
+            return _policy(commit_journaled(self._context, run))
 
     def _next(
         self, reader: CatalogReader, policy_id: PolicyId, document: dict[str, object], *, new: bool
@@ -255,7 +305,7 @@ class LifecycleOperations:
         errors: list[str] = []
         taken: set[SnapshotId] = set()
         for policy in view.policies:
-            gone = expired_snapshots(policy, view.targets, view.snapshots, view.images, now)
+            gone = expired_snapshots(policy, view.targets, view.managed, view.images, now)
             gone = [replace(each, locked=view.locked.get(each.snapshot_id, "")) for each in gone]
             expired += gone
             ids = [each.snapshot_id for each in gone if not each.images and not each.locked]
@@ -288,7 +338,16 @@ class LifecycleOperations:
                 snapshots=[record.to_result() for record in records],
                 images=still_needed(reader, [record.snapshot_id for record in records]),
                 locked=locked_until(records, context.clock.now_us()),
+                archived=in_archive(records),
             )
+
+
+def policies_and_targets(
+    context: StoreContext, reader: CatalogReader
+) -> tuple[list[LifecyclePolicy], list[Target]]:
+    """Return the caller's policies, and everything that they may choose from."""
+    policies = list(_policies(context, reader))
+    return policies, _targets(context, reader, policies)
 
 
 def _get(context: StoreContext, reader: CatalogReader, policy_id: PolicyId) -> PolicyRecord:
@@ -314,6 +373,8 @@ def _policy(record: PolicyRecord) -> LifecyclePolicy:
         request=read_policy(record.document),
         create_time_us=record.created_us,
         modify_time_us=record.modified_us,
+        arn=f"arn:aws:dlm:{record.region}:{record.owner}:policy/{record.policy_id}",
+        tags=dict(record.tags),
     )
 
 

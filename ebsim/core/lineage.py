@@ -11,11 +11,20 @@ unbroken subtree. Let the *neighbours* of a node be the live nodes and holds tha
 it through no other live node. Then a version of a node is in some other map exactly if it is in a
 neighbour's; and if the node is the oldest live one that has it, the next oldest is a neighbour.
 Node numbers grow with the order of completion, so "oldest" is "least number".
+
+The archive (semantics section 11.6) needs two things more. An *archived* snapshot stays where it is
+and keeps its map, as a hold does: it is charged nothing here, and whoever looks for heirs looks
+past it. One that is restored is full and shares with nobody: it is live again, but of a lineage
+number of its own, and so are the snapshots that are made of it from then on. Charges are shared
+among the live nodes of one lineage number, a *kin*; what kins have in common is charged in each.
+Others are to a kin as holds are: they keep versions, and are looked past. So what was said above
+holds of each kin, with its own nearest nodes (`kin`) in the place of the neighbours.
 """
 
 from dataclasses import replace
 
 from ebsim.core.counters import take
+from ebsim.core.snapshots import get_snapshot
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.catalog_values import (
     Counter,
@@ -26,6 +35,7 @@ from ebsim.format.catalog_values import (
     pair_key,
     parse_pair_key,
 )
+from ebsim.ids import SnapshotId
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
 
@@ -41,6 +51,7 @@ class Lineage:
         self._nodes: dict[int, NodeRecord | None] = {}
         self._children: dict[int, set[int]] = {}
         self._changed_ties: dict[int, dict[int, bool]] = {}
+        self._numbers: dict[int, int] = {}
 
     def node(self, number: int) -> NodeRecord:
         """Return a node.
@@ -67,7 +78,7 @@ class Lineage:
         return self._children[number]
 
     def neighbours(self, number: int) -> list[int]:
-        """Return the live nodes and holds reached through no other live node, ascending."""
+        """Return the nodes with a map reached through no other live or archived one, ascending."""
         found: list[int] = []
         seen = {number}
         pending = self._adjacent(number)
@@ -77,10 +88,40 @@ class Lineage:
                 continue
             seen.add(other)
             kind = self.node(other).kind
-            if kind is not NodeKind.SNAPSHOT:
+            if kind not in (NodeKind.SNAPSHOT, NodeKind.ARCHIVED):
                 pending.extend(self._adjacent(other))
             if kind is not NodeKind.NAMELESS:
                 found.append(other)
+        return sorted(found)
+
+    def lineage_number(self, number: int) -> int:
+        """Return the lineage number of the snapshot that a live node stands for."""
+        if number not in self._numbers:
+            snapshot_id = SnapshotId(self.node(number).snapshot_id)
+            self._numbers[number] = get_snapshot(self._reader, snapshot_id).lineage
+        return self._numbers[number]
+
+    def kin(self, number: int, lineage: int) -> list[int]:
+        """Return the live nodes of a lineage number reached through no other such, ascending.
+
+        Costs what the neighbours do, unless one of them is archived or of another lineage number.
+        """
+        near = self.neighbours(number)
+        live = [other for other in near if self._is_kin(other, lineage)]
+        if all(other in live or self.node(other).kind is NodeKind.HOLD for other in near):
+            return live
+        found: list[int] = []
+        seen = {number}
+        pending = self._adjacent(number)
+        while pending:
+            other = pending.pop()
+            if other in seen:
+                continue
+            seen.add(other)
+            if self._is_kin(other, lineage):
+                found.append(other)
+            else:
+                pending.extend(self._adjacent(other))
         return sorted(found)
 
     def add(self, number: int, record: NodeRecord) -> None:
@@ -89,8 +130,13 @@ class Lineage:
         if record.parent:
             self._tie(record.parent, number, tied=True)
 
+    def become(self, number: int, kind: NodeKind) -> None:
+        """Have a live node become an archived one, or the other way round; it keeps its map."""
+        self._nodes[number] = replace(self.node(number), kind=kind)
+        self._numbers.pop(number, None)
+
     def remove(self, number: int) -> None:
-        """Take a live node or hold out of the tree, keeping the tree's shape."""
+        """Take a node with a map out of the tree, keeping the tree's shape."""
         record = self.node(number)
         if len(self.children(number)) > 1:
             nameless = NodeRecord(NodeKind.NAMELESS, record.parent, 0, "")
@@ -117,6 +163,10 @@ class Lineage:
                     writer.put(Table.CHILDREN, pair_key(parent, child), b"")
                 else:
                     writer.delete(Table.CHILDREN, pair_key(parent, child))
+
+    def _is_kin(self, number: int, lineage: int) -> bool:
+        live = self.node(number).kind is NodeKind.SNAPSHOT
+        return live and self.lineage_number(number) == lineage
 
     def _adjacent(self, number: int) -> list[int]:
         parent = self.node(number).parent

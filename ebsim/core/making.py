@@ -8,21 +8,31 @@ abandon   instead of `complete` when anything failed: what was published is free
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
-from ebsim import failpoints
+from ebsim import failpoints, refusals
 from ebsim.config import Compression
-from ebsim.core.abandon import abandon, note_published
+from ebsim.core.abandon import abandon, leave_pending, note_published
 from ebsim.core.complete import Commit, MapGrowth, complete
 from ebsim.core.context import StoreContext
+from ebsim.core.domains import open_domain
 from ebsim.core.extents import ScanPlan
-from ebsim.core.ingest import Batch, Ingest, read_block, store_block
+from ebsim.core.ingest import Batch, Ingest, Storing, read_block, store_block
+from ebsim.core.open_domains import Domain
 from ebsim.core.publish import BlocksVanishedError, Prepared, prepare_batch, publish_batch
 from ebsim.core.reclaim import reclaim_if_needed
 from ebsim.core.sessions import OpenSegment, Session
 from ebsim.core.snapshots import find_snapshot
 from ebsim.core.space import SpaceChange
-from ebsim.errors import EbsimError, ErrorCode, SnapshotFailedError, SourceError, StoreError
-from ebsim.format.block_hash import BlockHash, hash_block
+from ebsim.errors import (
+    KEY_FAILURES,
+    EbsimError,
+    ErrorCode,
+    SnapshotFailedError,
+    SourceError,
+    StoreError,
+)
+from ebsim.format.block_hash import BlockHash
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.progress import Progress
@@ -44,7 +54,13 @@ class Making:
         plan: Which of it.
         snapshot_id: The snapshot.
         compression: How new blocks are stored.
+
+    Attributes:
+        session: As given.
+        snapshot_id: As given.
     """
+
+    ingest_class: ClassVar[type[Ingest]] = Ingest
 
     def __init__(
         self,
@@ -56,14 +72,15 @@ class Making:
         compression: Compression,
     ) -> None:
         self._context = context
-        self._session = session
+        self.session = session
         self._source = source
         self._plan = plan
-        self._snapshot_id = snapshot_id
+        self.snapshot_id = snapshot_id
         self._compression = compression
         self._growth = MapGrowth()
         self._prepared: dict[int, Prepared] = {}
         self._segment: OpenSegment | None = None
+        self._domain: Domain | None = None
 
     def run(
         self,
@@ -87,8 +104,9 @@ class Making:
         """
         context, source = self._context, self._source
         context.reserve.ensure_room(context.path)
-        ingest = Ingest(context, self._session, source, self._plan, self._compression, progress)
-
+        self._domain = domain = open_domain(context, record.domain)
+        storing = Storing(domain, self._compression)
+        ingest = self.ingest_class(context, self.session, source, self._plan, storing, progress)
         try:
             batch = ingest.run(record.root, self._prepare, self._publish)
         finally:
@@ -101,7 +119,7 @@ class Making:
         failpoints.reach("complete.source-read")
         prepared = self._prepared.pop(batch.number, None) or Prepared([], 0, 0)
         completed = complete(context, record, batch.segment, prepared, self._growth, commit)
-        self._session.return_segment(batch.segment)
+        self.session.return_segment(batch.segment)
         return completed
 
     def stop(self, error: BaseException) -> None:
@@ -111,8 +129,27 @@ class Making:
             SnapshotFailedError: As `give_up`.
         """
         segment = self._segment
-        seal = None if segment is None else lambda: self._session.seal_segment(segment)
-        give_up(self._context, self._snapshot_id, error, seal)
+        seal = None if segment is None else lambda: self.session.seal_segment(segment)
+        give_up(self._context, self.snapshot_id, error, seal)
+
+    def leave(self) -> None:
+        """Leave the snapshot pending, to whoever goes on with it.
+
+        Raises:
+            StoreError, LimitExceededError: It could not be; the end of the session does it.
+        """
+        context, name = self._context, self.snapshot_id
+
+        def leave(writer: CatalogWriter) -> None:
+            record = find_snapshot(writer, name)
+            if record is not None and record.state == SnapshotState.PENDING:
+                leave_pending(writer, name)
+
+        if context.poison:
+            return  # whoever opens the store next does it
+        if self._segment is not None:
+            self.session.seal_segment(self._segment)
+        context.catalog.update(leave)
 
     def _prepare(self, batch: Batch) -> None:
         prepared = prepare_batch(self._context, batch)
@@ -133,7 +170,7 @@ class Making:
             segment.publish(writer, prepared.end)
             if again is not None:
                 again.publish(writer, again.writer.end)
-            note_published(writer, self._snapshot_id, batch, prepared)
+            note_published(writer, self.snapshot_id, batch, prepared)
             space.save()
 
         again: OpenSegment | None = None
@@ -142,30 +179,31 @@ class Making:
                 self._context.catalog.update(change)
                 break
             except BlocksVanishedError as gone:
-                again = again or self._session.borrow_segment()
+                again = again or self.session.borrow_segment()
                 self._store_again(again, prepared, gone.hashes)
         failpoints.reach("publish.committed")
         if again is not None:
-            self._session.return_segment(again)
+            self.session.return_segment(again)
 
     def _store_again(
         self, segment: OpenSegment, prepared: Prepared, hashes: set[BlockHash]
     ) -> None:
         """Store blocks that were found in the store, and freed before we referred to them."""
-        encoder = BlockEncoder(self._compression)
+        encoder, domain = BlockEncoder(self._compression), self._domain
+        assert domain is not None, "the blocks were read"
         buffer = memoryview(bytearray(BLOCK_SIZE))
         for position, change in enumerate(prepared.changes):
             if change.block_hash not in hashes:
                 continue
             hashes.discard(change.block_hash)
             read_block(self._source, change.index, buffer)
-            if hash_block(buffer, self._context.hash_key) != change.block_hash:
+            if domain.hash_block(buffer) != change.block_hash:
                 raise SourceError(
                     f"{self._source.identity} changed at offset {change.index * BLOCK_SIZE} while "
                     "it was read",
                     ErrorCode.SOURCE_CHANGED,
                 )
-            place = store_block(segment, encoder, buffer, change.block_hash)
+            place = store_block(segment, domain, encoder, buffer, change.block_hash)
             prepared.changes[position] = replace(change, stored=place)
         segment.writer.sync()
 
@@ -195,7 +233,7 @@ def give_up(
     if context.poison or not _is_pending(context, snapshot_id):
         return
     failed = isinstance(error, (EbsimError, OSError))
-    reason = str(error) if failed else None
+    reason = _reason(error) if failed else None
     with context.reserve.released_if_low(keep=DELETION_PART):
         if seal is not None:
             seal()
@@ -208,6 +246,12 @@ def give_up(
         raise SnapshotFailedError(
             f"snapshot {snapshot_id} ended as error: {error}", code, snapshot_id
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return a failed snapshot's `StateMessage`; EC2 has one for every trouble with a key."""
+    key = isinstance(error, EbsimError) and error.code in KEY_FAILURES
+    return str(refusals.key_not_accessible() if key else error)
 
 
 def _is_pending(context: StoreContext, snapshot_id: SnapshotId) -> bool:

@@ -14,8 +14,10 @@ from ebsim.core.account_settings import load_settings
 from ebsim.core.context import StoreContext
 from ebsim.core.events import snapshot_shared
 from ebsim.core.snapshot_changes import change_snapshot
+from ebsim.core.tier_rules import in_archive, is_restored_for_a_time
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import parse_account, parse_snapshot_id
+from ebsim.keys.records import KeyManager
 from ebsim.permissions import PermissionChange, PublicAccess, SnapshotPermissions
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
@@ -51,7 +53,10 @@ class PermissionOperations:
             InvalidInputError: The id or an account is malformed, nothing is asked for, or both
                 adding and removing; or more than 500 accounts.
             NotFoundError: There is no such snapshot.
-            ForbiddenError: It is another account's, or public snapshots are blocked.
+            ForbiddenError: It is another account's; public snapshots are blocked; it is encrypted,
+                and would be public; or it is encrypted under the AWS managed key.
+            ConflictError: It is in the archive or on its way, and would be shared.
+            EbsimError: It is encrypted, and the keyring is missing or damaged.
         """
         _check(change)
         wanted = parse_snapshot_id(snapshot_id)
@@ -60,6 +65,10 @@ class PermissionOperations:
         def changed(reader: CatalogReader, record: SnapshotRecord) -> SnapshotRecord:
             if change.add_all and not record.public:
                 _ensure_public_allowed(reader, record)
+            if change.add:
+                _ensure_shareable(self._context, record)
+            if change.add or change.add_all:
+                _ensure_not_archived(record)
             accounts = set(record.shared_with) | set(change.add) - {record.owner}
             accounts -= set(change.remove)
             added[:] = sorted(accounts - set(record.shared_with))
@@ -122,8 +131,25 @@ def _check_accounts(accounts: Sequence[str]) -> None:
 
 def _ensure_public_allowed(reader: CatalogReader, record: SnapshotRecord) -> None:
     settings = load_settings(reader, Caller(record.owner, record.region))
+    if record.domain:
+        raise refusals.encrypted_not_public(record.snapshot_id)
     if settings.public_access != PublicAccess.UNBLOCKED:
         raise refusals.public_access_blocked(record.snapshot_id, settings.public_access)
+
+
+def _ensure_shareable(context: StoreContext, record: SnapshotRecord) -> None:
+    """Refuse to share what is encrypted under the AWS managed key, which is granted to nobody."""
+    if not record.domain:
+        return
+    key = context.keyring().describe_key(Caller(record.owner, record.region), record.kms_key)
+    if key.manager is KeyManager.AWS:
+        raise refusals.default_key_not_shareable(record.snapshot_id)
+
+
+def _ensure_not_archived(record: SnapshotRecord) -> None:
+    where = in_archive([record]).get(record.snapshot_id)
+    if where is not None and not is_restored_for_a_time(record):
+        raise refusals.tier_forbids(record.snapshot_id, where, "shared")
 
 
 def _permissions(record: SnapshotRecord) -> SnapshotPermissions:

@@ -9,6 +9,7 @@ from ebsim.core.delete import SNAPSHOTS_MAX, delete_snapshots
 from ebsim.core.image_links import still_needed
 from ebsim.core.lock_rules import locked_until
 from ebsim.core.retention import Decision, Rules, decide
+from ebsim.core.tier_rules import in_archive
 from ebsim.core.volumes import get_volume
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import parse_volume_id
@@ -55,13 +56,16 @@ def _decide(context: StoreContext, options: PruneOptions) -> Decision:
         holds = {name: [f"in use by {each}" for each in found] for name, found in images.items()}
         for name, until in locked_until(records, now_us).items():
             holds.setdefault(name, []).append(until)
+        archived = in_archive(records)
+        for name, where in archived.items():
+            holds.setdefault(name, []).append(where)
 
     def looked_at(record: SnapshotRecord) -> bool:
         tagged = options.tags.items() <= record.tags.items()
         return tagged and (not volumes or record.volume_id in volumes)
 
     found = [record.to_result() for record in records if looked_at(record)]
-    return decide(found, rules, now_us, holds)
+    return decide(found, rules, now_us, holds, archived)
 
 
 def _delete(context: StoreContext, going: Sequence[Snapshot], *, dry_run: bool) -> DeleteReport:

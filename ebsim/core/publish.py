@@ -218,7 +218,7 @@ def _resolve_blocks(
     new: list[BlockRecord] = []
     vanished: set[BlockHash] = set()
     for block_hash, count in counts.items():
-        block_id = find_block(writer, 0, block_hash)
+        block_id = find_block(writer, block_hash)
         place = stored.get(block_hash)
         if block_id is not None:
             ids[block_hash] = block_id
@@ -239,6 +239,6 @@ def _resolve_blocks(
     if vanished:
         raise BlocksVanishedError(vanished)
     if new:
-        first = add_blocks(writer, space, 0, new)
+        first = add_blocks(writer, space, new)
         ids.update((record.block_hash, first + at) for at, record in enumerate(new))
     return [ids[change.block_hash] if change.block_hash else ZERO_BLOCK for change in changes]

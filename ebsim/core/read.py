@@ -7,13 +7,15 @@ from ebsim.core.access import usable_snapshot
 from ebsim.core.block_maps import LEAF_BLOCKS, find_leaf, load_page
 from ebsim.core.block_table import get_block
 from ebsim.core.context import StoreContext
+from ebsim.core.domains import find_open, is_known, open_domain
+from ebsim.core.open_domains import Domain
 from ebsim.core.snapshots import get_completed
 from ebsim.core.space import get_segment
 from ebsim.core.version_table import version_blocks
 from ebsim.errors import CorruptionError, ErrorCode, InvalidInputError, NotFoundError
-from ebsim.format.block_hash import hash_block
 from ebsim.format.catalog_values import FIRST_BLOCK, BlockRecord
-from ebsim.format.segment import RecordKind
+from ebsim.format.sealing import SEAL_SIZE, SegmentCipher
+from ebsim.format.segment import RecordHeader, RecordKind
 from ebsim.ids import SnapshotId
 from ebsim.storage.catalog import CatalogReader
 from ebsim.storage.codecs import BlockDecoder
@@ -81,6 +83,7 @@ class _Local(threading.local):
 
     def __init__(self) -> None:
         self.decoder = BlockDecoder()
+        self.opened = memoryview(bytearray(BLOCK_SIZE))
 
 
 class BlockLoader:
@@ -93,12 +96,14 @@ class BlockLoader:
     def load(self, place: BlockPlace) -> memoryview:
         """Return the plain bytes of a stored block, valid until this thread loads the next.
 
-        The stored checksum is compared before the decompressor sees a byte, the length after it,
-        and the block hash last, so that wrong bytes are never returned. A block that was moved
+        The stored checksum is compared before a sealed payload is opened, and that before the
+        decompressor sees a byte; the length after it, and the block hash last, so that wrong bytes
+        are never returned. A block that was moved
         since its place was looked up is looked up once more.
 
         Raises:
             CorruptionError: The bytes are not those that were stored.
+            EbsimError: The block is encrypted and its key cannot be had (`open_domain`).
         """
         while True:
             try:
@@ -119,17 +124,54 @@ class BlockLoader:
         same = (now.segment_id, now.record.offset) == (place.segment_id, place.record.offset)
         return None if same or now.record.block_hash != place.record.block_hash else now
 
+    def prove(self, place: BlockPlace) -> bool:
+        """Check a stored block with every check; return whether its key could be had for that.
+
+        Where it could not, the stored checksum was compared, which covers each byte as it was
+        written: whoever keeps a store for others finds damage without their keys.
+
+        Raises:
+            CorruptionError: The bytes are not those that were stored.
+        """
+        header, payload = self._read(place)
+        domain = find_open(self._context, header.domain)
+        if domain is not None:
+            self._decode(place, domain, header, payload)
+            return True
+        with self._context.catalog.read() as reader:
+            if not is_known(reader, header.domain):
+                raise self._corrupt(place, f"it names domain {header.domain}, which is none")
+        return False
+
     def _load(self, place: BlockPlace) -> memoryview:
+        header, payload = self._read(place)
+        return self._decode(place, open_domain(self._context, header.domain), header, payload)
+
+    def _read(self, place: BlockPlace) -> tuple[RecordHeader, memoryview]:
         record = place.record
         header, payload = self._context.segments.read_record(
             place.segment_id, record.offset, record.extent
         )
         if header.kind is not RecordKind.BLOCK or header.block_hash != record.block_hash:
             raise self._corrupt(place, "another record lies there")
+        return header, payload
+
+    def _decode(
+        self, place: BlockPlace, domain: Domain, header: RecordHeader, payload: memoryview
+    ) -> memoryview:
+        cipher = domain.cipher(place.segment_id)
+        if cipher is not None:
+            payload = self._open(cipher, header, payload)
         block = self._local.decoder.decode(header, payload)
-        if hash_block(block, self._context.hash_key) != record.block_hash:
+        if domain.hash_block(block) != place.record.block_hash:
             raise self._corrupt(place, "the block hash of its bytes differs")
         return block
+
+    def _open(self, cipher: SegmentCipher, header: RecordHeader, payload: memoryview) -> memoryview:
+        """Return what a payload seals, in this thread's buffer."""
+        if len(payload) > BLOCK_SIZE + SEAL_SIZE:
+            raise CorruptionError("a sealed payload that is too large", ErrorCode.CORRUPT_BLOCK)
+        return cipher.open_into(header, payload, self._local.opened)
 
     @staticmethod
     def _corrupt(place: BlockPlace, what: str) -> CorruptionError:
@@ -162,6 +204,7 @@ def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> by
         ConflictError: It is not completed.
         InvalidInputError: The index is outside the volume.
         CorruptionError: The stored bytes are damaged.
+        EbsimError: Its key cannot be had (`ebsim.core.domains.open_domain`).
     """
     with context.catalog.read() as reader:
         record = usable_snapshot(context, reader, snapshot_id)
@@ -171,6 +214,7 @@ def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> by
                 f"{block_count(record.size_bytes)} blocks."
             )
         place = find_place(reader, record.root, index)
+    open_domain(context, record.domain)  # zeros are not for those without the key either
     if place is None:
         return bytes(BLOCK_SIZE)
     try:

@@ -15,14 +15,16 @@ from ebsim.clock import Clock
 from ebsim.core.context import StoreContext
 from ebsim.core.rebuild_catalog import Findings, write_catalog
 from ebsim.core.rebuild_journal import History, lineage_nodes, replay
+from ebsim.core.rebuild_kept import Kept, put_kept
 from ebsim.core.rebuild_maps import find_blocks, map_findings, walk_maps
 from ebsim.core.rebuild_scan import Scan, chained_entries, scan_store
 from ebsim.core.rebuild_volumes import suspect_everything, with_epochs
+from ebsim.core.started_files import discard_all
 from ebsim.entropy import Entropy
 from ebsim.errors import ConflictError, ErrorCode, StoreError
 from ebsim.format.store_header import StoreHeader
 from ebsim.progress import Progress, SilentProgress
-from ebsim.results import Finding, RebuildReport
+from ebsim.reports import Finding, RebuildReport
 from ebsim.storage.catalog_swap import begin_catalog, swap_catalog
 from ebsim.storage.catalog_watch import CatalogWatch
 from ebsim.storage.files import Files
@@ -32,6 +34,15 @@ from ebsim.storage.reserve import Reserve
 from ebsim.storage.segments import LocalSegmentStore
 from ebsim.storage.set_aside import SetAside
 from ebsim.storage.store_folder import LOCK_NAME, read_store_header
+
+_NOT_ITS_FAULT = (
+    "unknown-volume",
+    "missing-volume",
+    "short-volume",
+    "unreadable-volume",
+    "unknown-started",
+)
+"""What a check finds wrong with files that a catalog does not make, and that is told anyway."""
 
 
 class Parts(Protocol):
@@ -81,7 +92,13 @@ class _Plan:
 
 
 def rebuild_store(
-    folder: Path, parts: Parts, progress: Progress, *, dry_run: bool, lock: Lock | None = None
+    folder: Path,
+    parts: Parts,
+    progress: Progress,
+    *,
+    dry_run: bool,
+    lock: Lock | None = None,
+    kept: Kept | None = None,
 ) -> RebuildReport:
     """Make a store's catalog again, or tell what that would make.
 
@@ -92,6 +109,7 @@ def rebuild_store(
         dry_run: Change nothing.
         lock: A lock of the store's, of one who rebuilds unasked: it is extended to all of it, and
             nothing is changed where anything is damaged or missing.
+        kept: What the old catalog knows beside the journal, where it was proved to be whole.
 
     Raises:
         NotFoundError, FormatVersionError, CorruptionError: There is no store, or no readable one.
@@ -114,7 +132,9 @@ def rebuild_store(
     with lock:
         plan = _plan(folder, files, header, progress)
         told_only = dry_run or (unasked and bool(plan.findings))
-        aside = "" if told_only else _carry_out(folder, parts, header, plan)
+        aside = "" if told_only else _carry_out(folder, parts, header, plan, kept)
+        if not told_only:
+            discard_all(files, folder)
     history = plan.known.history
     return RebuildReport(
         dry_run=told_only,
@@ -188,7 +208,9 @@ def _without_lost(scan: Scan, history: History) -> tuple[History, list[Finding]]
     return replace(history, snapshots=kept), findings
 
 
-def _carry_out(folder: Path, parts: Parts, header: StoreHeader, plan: _Plan) -> str:
+def _carry_out(
+    folder: Path, parts: Parts, header: StoreHeader, plan: _Plan, kept: Kept | None
+) -> str:
     """Write the new catalog, check it, and put it in its place; return where the old one is."""
     files = parts.files
     failpoints.reach("rebuild.planned")
@@ -209,6 +231,9 @@ def _carry_out(folder: Path, parts: Parts, header: StoreHeader, plan: _Plan) -> 
     try:
         _set_aside_damaged(context, plan.known)
         write_catalog(catalog, plan.known, header.store_id, tidy=plan.tidy)
+        if kept is not None:
+            history = plan.known.history
+            catalog.update(lambda writer: put_kept(context, writer, kept, history))
         failpoints.reach("rebuild.written")
         suspect_everything(context, plan.known.history, plan.present)
         if plan.tidy:
@@ -245,7 +270,7 @@ def _prove(context: StoreContext) -> None:
     """
     from ebsim.core.check import check_store
 
-    report = check_store(context, SilentProgress(), None)
+    report = check_store(context, SilentProgress(), None, keyring=False)
     for finding in report.findings:
-        if finding.kind not in ("unknown-volume", "missing-volume"):  # told, and not its fault
+        if finding.kind not in _NOT_ITS_FAULT:
             raise StoreError(f"the new catalog is not whole, and was not put in place: {finding}")

@@ -16,6 +16,7 @@ from ebsim.core.snapshots import put_snapshot
 from ebsim.core.space import put_segment
 from ebsim.core.volumes import source_key
 from ebsim.format.account_records import encode_settings, settings_key
+from ebsim.format.bin_records import encode_rule, exit_key
 from ebsim.format.block_hash import BlockHash
 from ebsim.format.catalog_values import (
     FIRST_BLOCK,
@@ -31,11 +32,14 @@ from ebsim.format.catalog_values import (
     pair_key,
     punch_key,
 )
+from ebsim.format.domain_records import encode_domain
+from ebsim.format.fast_restore_records import encode_fast_restore
+from ebsim.format.keyring_settings import encode_keyring_settings
 from ebsim.format.life_records import encode_image, encode_policy
 from ebsim.format.map_page import PAGE_ENTRIES, empty_page, encode_page
 from ebsim.format.records import SnapshotRecord, encode_json, encode_volume
 from ebsim.format.segment import ALIGNMENT, SEGMENT_ID_SIZE
-from ebsim.results import ChargeEvent
+from ebsim.results import ChargeEvent, VolumeState
 from ebsim.storage.catalog import Catalog, CatalogWriter
 
 T = TypeVar("T")
@@ -111,6 +115,7 @@ def write_catalog(catalog: Catalog, known: Findings, store_id: bytes, *, tidy: b
         _put_snapshots(catalog, some)
     catalog.update(lambda writer: _put_ledger(writer, known.history.ledger))
     _put_all(catalog, _named_entries(known.history))
+    _put_all(catalog, _bin_entries(known.history))
     catalog.update(lambda writer: _put_segments(writer, known.scan, space, tidy=tidy))
     if tidy:
         _put_all(catalog, _dead_entries(known.scan, space))
@@ -158,7 +163,7 @@ def _block_entries(known: Findings, space: _Space) -> Iterator[Entry]:
             # One that is not whole must not be found: the same content is stored again.
             yield Table.META, damaged_key(block_hash), number_key(block_id)
         else:
-            yield Table.HASHES, hash_key(0, record.block_hash), number_key(block_id)
+            yield Table.HASHES, hash_key(record.block_hash), number_key(block_id)
 
 
 def _version_entries(known: Findings) -> Iterator[Entry]:
@@ -229,12 +234,30 @@ def _named_entries(history: History) -> Iterator[Entry]:
         yield Table.SOURCES, source_key(owner, identity), encode_json(facts)
     for image in history.images.values():
         yield Table.IMAGES, image.image_id.encode(), encode_image(image)
+        if image.recycled is not None:
+            continue  # it holds its snapshots no more
         for snapshot_id in image.snapshot_ids:
             yield Table.IMAGE_SNAPSHOTS, link_key(snapshot_id, image.image_id), b""
     for policy in history.policies.values():
         yield Table.POLICIES, policy.policy_id.encode(), encode_policy(policy)
     for caller, settings in history.settings.items():
         yield Table.ACCOUNTS, settings_key(caller), encode_settings(settings)
+    for domain in history.domains.values():
+        yield Table.DOMAINS, number_key(domain.number), encode_domain(domain)
+    for fast_restore in history.fast_restores.values():
+        yield Table.FAST_RESTORES, fast_restore.key, encode_fast_restore(fast_restore)
+
+
+def _bin_entries(history: History) -> Iterator[Entry]:
+    """Yield the rules of the Recycle Bin, and what is in it beside snapshots."""
+    for rule in history.rules.values():
+        yield Table.BIN_RULES, rule.rule_id.encode(), encode_rule(rule)
+    for volume in history.volumes.values():
+        if volume.recycled is not None and volume.state == VolumeState.RECOVERABLE:
+            yield Table.BIN_EXITS, exit_key(volume.recycled["exits_us"], volume.volume_id), b""
+    for image in history.images.values():
+        if image.recycled is not None:
+            yield Table.BIN_EXITS, exit_key(image.recycled["exits_us"], image.image_id), b""
 
 
 def _put_segments(writer: CatalogWriter, scan: Scan, space: _Space, *, tidy: bool) -> None:
@@ -272,10 +295,12 @@ def _put_counters(writer: CatalogWriter, known: Findings, space: _Space, store_i
         Counter.VOLUME: numbers["volume"],
         Counter.NODE: numbers["node"],
         Counter.LINEAGE: numbers["lineage"],
+        Counter.FAST_RESTORE: numbers["fast_restore"],
         Counter.PAGE: pages,
         Counter.VERSION: versions,
         Counter.BLOCK: FIRST_BLOCK - 1 + len(known.blocks.ids),
         Counter.EVENT: last * EVENTS_PER_COMMIT,
+        Counter.DOMAIN: max(known.history.domains, default=0),
     }
     for counter in Counter:
         number = max(counter.first, taken.get(counter, 0) + 1)
@@ -285,3 +310,6 @@ def _put_counters(writer: CatalogWriter, known: Findings, space: _Space, store_i
         writer.put(Table.META, b"journal", known.entries[-1].checksum)
     if known.history.quotas is not None:
         writer.put(Table.META, b"quotas", encode_json(known.history.quotas))
+    if known.history.keyring is not None:
+        settings = encode_keyring_settings(known.history.keyring)
+        writer.put(Table.META, b"keyring", settings)

@@ -4,15 +4,38 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT, Caller
+from ebsim.core.bin_stays import recycled
+from ebsim.core.fast_restores import FACT as FAST_RESTORES
 from ebsim.core.rebuild_scan import RESTATED, JournalEntry
-from ebsim.core.tag_rules import is_reserved
+from ebsim.core.tag_rules import is_reserved, tags_by, with_tags_by
+from ebsim.core.tier_rules import ArchiveCharge
 from ebsim.core.volume_parent import ORIGIN_EPOCH
 from ebsim.format.account_records import AccountSettings
+from ebsim.format.bin_records import RuleRecord, Stay
 from ebsim.format.catalog_values import NodeKind, NodeRecord
+from ebsim.format.domain_records import DomainRecord
+from ebsim.format.fast_restore_records import FastRestoreRecord
+from ebsim.format.keyring_settings import KeyringSettings
 from ebsim.format.life_records import ImageRecord, PolicyRecord
-from ebsim.format.records import SnapshotRecord, VolumeRecord
+from ebsim.format.records import SnapshotRecord, VolumeRecord, event_of
 from ebsim.ids import SnapshotId, VolumeId
-from ebsim.results import ChargeCause, ChargeEvent, Finding
+from ebsim.reports import Finding
+from ebsim.results import ChargeCause, ChargeEvent
+from ebsim.tiering import StorageTier
+
+MEMBERS: dict[str, Any] = {
+    "shared_with": [],
+    "public": False,
+    "tags_of_others": {},
+    "lock": None,
+    "recycled": None,
+    "tier": "standard",
+    "tiering": None,
+    "apart": False,
+}
+"""What changes about a snapshot without a charge, beside its tags; and what it is at first."""
+
+_NUMBERS = ("node", "lineage", "volume", "fast_restore")
 
 
 @dataclass(slots=True)
@@ -25,13 +48,18 @@ class History:
         images: The registered images.
         policies: The lifecycle policies.
         settings: What accounts have set for their Regions.
+        domains: The encrypted dedup domains.
+        fast_restores: Those that there are, and were, by their keys.
+        rules: The retention rules of the Recycle Bin.
         quotas: The quotas that were set, or None.
+        keyring: Which keyring is the store's, or None where nobody ever said.
         sources: By account, Region and a source's identity, its volume.
         ledger: Every change of a charge.
         nodes: By node of any snapshot there ever was, its parent's node; 0 for none.
         node_of: By snapshot, its node; deleted ones too.
         epochs: By managed volume, the last epoch that a snapshot of it ended.
-        numbers: The greatest numbers that were given out: of nodes, lineages and volumes.
+        numbers: The greatest numbers that were given out: of nodes, lineages, volumes and fast
+            restores.
         findings: Entries that say what this program does not understand.
     """
 
@@ -40,14 +68,19 @@ class History:
     images: dict[str, ImageRecord] = field(default_factory=dict)
     policies: dict[str, PolicyRecord] = field(default_factory=dict)
     settings: dict[Caller, AccountSettings] = field(default_factory=dict)
+    domains: dict[int, DomainRecord] = field(default_factory=dict)
+    fast_restores: dict[bytes, FastRestoreRecord] = field(default_factory=dict)
+    rules: dict[str, RuleRecord] = field(default_factory=dict)
     quotas: dict[str, Any] | None = None
+    keyring: KeyringSettings | None = None
     sources: dict[tuple[Caller, str], VolumeId] = field(default_factory=dict)
     ledger: list[ChargeEvent] = field(default_factory=list)
     nodes: dict[int, int] = field(default_factory=dict)
     node_of: dict[str, int] = field(default_factory=dict)
     epochs: dict[str, int] = field(default_factory=dict)
     volume_of: dict[str, VolumeId] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=lambda: {"node": 0, "lineage": 0, "volume": 0})
+    owner_of: dict[str, Caller] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_NUMBERS, 0))
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, what: str, number: int) -> None:
@@ -61,6 +94,8 @@ def replay(entries: list[JournalEntry]) -> History:
     for entry in entries:
         try:
             _OPERATIONS[entry.operation](history, entry)
+            _keep_domains(history, entry)
+            _fast_restores(history, entry)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             message = f"entry {entry.sequence} of the journal is not understood: {error!r}"
             history.findings.append(Finding(kind="journal-unknown", message=message))
@@ -73,6 +108,7 @@ def _complete(history: History, entry: JournalEntry) -> None:
     history.snapshots[snapshot_id] = record
     history.node_of[snapshot_id] = record.node
     history.volume_of[snapshot_id] = record.volume_id
+    history.owner_of[snapshot_id] = Caller(record.owner, record.region)
     history.nodes[record.node] = history.node_of.get(_started_from(history, record), 0)
     history.note("node", max(record.node, record.begun))
     history.note("lineage", record.lineage)
@@ -119,7 +155,12 @@ class _Charges:
     time_us: int
 
     def add(
-        self, cause: ChargeCause, name: SnapshotId, blocks: int, other: SnapshotId | None = None
+        self,
+        cause: ChargeCause,
+        name: SnapshotId,
+        blocks: int,
+        other: SnapshotId | None = None,
+        tier: StorageTier = StorageTier.STANDARD,
     ) -> None:
         event = ChargeEvent(
             sequence=self.sequence,
@@ -129,15 +170,25 @@ class _Charges:
             volume_id=self.history.volume_of[name],
             blocks=blocks,
             other_id=other,
+            owner=self.history.owner_of[name].account,
+            region=self.history.owner_of[name].region,
+            tier=tier,
         )
         self.history.ledger.append(event)
 
 
 def _delete(history: History, entry: JournalEntry) -> None:
     charges = _Charges(history, entry.sequence, entry.facts["time_us"])
+    for name, stay in entry.facts.get("recycled", ()):
+        if name in history.snapshots:
+            kept = recycled(history.snapshots[name], Stay(**stay))
+            history.snapshots[name] = replace(kept, deletion_wanted=False)
     for step in entry.facts["steps"]:
+        charges = replace(charges, time_us=step.get("time_us", charges.time_us))
         gone = SnapshotId(step["snapshot_id"])
         history.volume_of.setdefault(gone, VolumeId(step["volume_id"]))
+        owner = step.get("owner", OWNER_DEFAULT), step.get("region", REGION_DEFAULT)
+        history.owner_of.setdefault(gone, Caller(*owner))
         if step["freed_blocks"] or not step["moved"]:
             charges.add(ChargeCause.FREED, gone, -step["freed_blocks"])
         for heir, blocks in step["moved"]:
@@ -145,7 +196,24 @@ def _delete(history: History, entry: JournalEntry) -> None:
             charges.add(ChargeCause.MOVED_IN, heir, blocks, gone)
             if heir in history.snapshots:
                 history.snapshots[heir] = history.snapshots[heir].charged(blocks)
+        for cause, blocks in ArchiveCharge.of_facts(step).events():
+            charges.add(cause, gone, blocks, tier=StorageTier.ARCHIVE)
         history.snapshots.pop(gone, None)
+
+
+def _tier(history: History, entry: JournalEntry) -> None:
+    """A step of a snapshot between the tiers: what it is now, and who is charged for what."""
+    facts = entry.facts
+    for fields in facts["events"]:
+        event = event_of({**fields, "sequence": entry.sequence})
+        history.volume_of.setdefault(event.snapshot_id, event.volume_id)
+        history.owner_of.setdefault(event.snapshot_id, Caller(event.owner, event.region))
+        history.ledger.append(event)
+        charged = history.snapshots.get(event.snapshot_id)
+        if charged is not None and event.tier is StorageTier.STANDARD:
+            history.snapshots[event.snapshot_id] = charged.charged(event.blocks)
+    history.note("lineage", facts["members"].get("lineage", 0))
+    _change_snapshot(history, entry)
 
 
 def _volume(history: History, entry: JournalEntry) -> None:
@@ -154,6 +222,13 @@ def _volume(history: History, entry: JournalEntry) -> None:
     history.note("volume", record.number)
     history.note("node", record.origin_hold)
     history.note("lineage", record.lineage)
+
+
+def _keep_domains(history: History, entry: JournalEntry) -> None:
+    """Keep the domains that an entry names: each that needs one does, so that none is lost."""
+    for domain in entry.facts.get("domains", ()):
+        record = DomainRecord(**domain)
+        history.domains[record.number] = record
 
 
 def _delete_volume(history: History, entry: JournalEntry) -> None:
@@ -185,6 +260,7 @@ def _policy(history: History, entry: JournalEntry) -> None:
         document=facts["document"],
         owner=facts.get("owner", OWNER_DEFAULT),
         region=facts.get("region", REGION_DEFAULT),
+        tags=facts.get("tags", {}),
     )
 
 
@@ -201,6 +277,18 @@ def _change_snapshot(history: History, entry: JournalEntry) -> None:
 
 def _quotas(history: History, entry: JournalEntry) -> None:
     history.quotas = dict(entry.facts["quotas"])
+
+
+def _keyring(history: History, entry: JournalEntry) -> None:
+    history.keyring = KeyringSettings(**entry.facts["keyring"])
+
+
+def _rule(history: History, entry: JournalEntry) -> None:
+    if entry.facts["rule"] is None:
+        history.rules.pop(entry.facts["rule_id"], None)
+        return
+    rule = RuleRecord(**entry.facts["rule"])
+    history.rules[rule.rule_id] = replace(rule, number=rule.number or entry.sequence)
 
 
 def _tags(history: History, entry: JournalEntry) -> None:
@@ -220,7 +308,9 @@ def _tags(history: History, entry: JournalEntry) -> None:
     for name in entry.facts["resource_ids"]:  # one that is gone, or never was completed, is none
         if name in history.snapshots:
             snapshot = history.snapshots[name]
-            history.snapshots[name] = replace(snapshot, tags=changed(snapshot.tags))
+            account = entry.facts.get("account", snapshot.owner)
+            tags_there = changed(tags_by(snapshot, account))
+            history.snapshots[name] = with_tags_by(snapshot, account, tags_there)
         elif name in history.volumes:
             volume = history.volumes[name]
             history.volumes[name] = replace(volume, tags=changed(volume.tags))
@@ -229,11 +319,20 @@ def _tags(history: History, entry: JournalEntry) -> None:
             history.images[name] = replace(image, tags=changed(image.tags))
 
 
+def _fast_restores(history: History, entry: JournalEntry) -> None:
+    """Keep the fast restores that an entry of any operation says something of."""
+    for fields in entry.facts.get(FAST_RESTORES, ()):
+        record = FastRestoreRecord(**fields)
+        history.fast_restores[record.key] = record
+        history.note("fast_restore", record.number)
+
+
 def _gone(history: History, entry: JournalEntry) -> None:
     """A snapshot that was deleted later, of which less is known."""
     facts = entry.facts
-    event = ChargeEvent(**{**facts["event"], "cause": ChargeCause(facts["event"]["cause"])})
+    event = event_of(facts["event"])
     history.volume_of[event.snapshot_id] = event.volume_id
+    history.owner_of[event.snapshot_id] = Caller(event.owner, event.region)
     history.node_of[event.snapshot_id] = facts["node"]
     if facts["node"]:
         history.nodes.setdefault(facts["node"], facts["above"])
@@ -254,16 +353,31 @@ def _state(history: History, entry: JournalEntry) -> None:
     policies = [PolicyRecord(**policy) for policy in facts["policies"]]
     history.policies = {policy.policy_id: policy for policy in policies}
     history.quotas = facts["quotas"]
+    if "rules" in facts:
+        rules = [RuleRecord(**rule) for rule in facts["rules"]]
+        history.rules = {rule.rule_id: rule for rule in rules}
+    if facts.get("keyring") is not None:
+        history.keyring = KeyringSettings(**facts["keyring"])
+    for each in facts.get("settings", ()):
+        _settings(history, replace(entry, facts={"settings": each}))
     for name, snapshot in history.snapshots.items():
-        history.snapshots[name] = replace(snapshot, tags=facts["tags"].get(name, {}))
+        members = {**MEMBERS, **facts["members"].get(name, {})} if "members" in facts else {}
+        history.snapshots[name] = replace(snapshot, tags=facts["tags"].get(name, {}), **members)
 
 
 def _restated(history: History, entry: JournalEntry) -> None:
-    tell = _RESTATED[entry.facts["operation"]]
-    tell(history, replace(entry, facts=entry.facts["facts"]))
+    stands_for = replace(entry, facts=entry.facts["facts"])
+    _RESTATED[entry.facts["operation"]](history, stands_for)
+    _keep_domains(history, stands_for)
 
 
-_RESTATED = {"complete": _complete, "gone": _gone, "delete": _delete, "state": _state}
+_RESTATED = {
+    "complete": _complete,
+    "gone": _gone,
+    "delete": _delete,
+    "tier": _tier,
+    "state": _state,
+}
 """What an entry may be restated as (`ebsim.core.restate`)."""
 
 _OPERATIONS = {
@@ -276,12 +390,21 @@ _OPERATIONS = {
     "deregister": _deregister,
     "policy": _policy,
     "quotas": _quotas,
+    "bin-rule": _rule,
+    "keyring": _keyring,
     "settings": _settings,
+    "domains": lambda _history, _entry: None,  # every entry may have some
     "change-snapshot": _change_snapshot,
+    "tier": _tier,
     "tags": _tags,
+    "fast-restores": _fast_restores,
     RESTATED: _restated,
 }
 """What is done again for an entry of each operation."""
+
+
+def _kind(record: SnapshotRecord) -> NodeKind:
+    return NodeKind.ARCHIVED if record.is_archived else NodeKind.SNAPSHOT
 
 
 def lineage_nodes(history: History) -> dict[int, NodeRecord]:
@@ -291,7 +414,7 @@ def lineage_nodes(history: History) -> dict[int, NodeRecord]:
     to a live one: this is what adding and removing them one by one leaves.
     """
     kept = {
-        record.node: NodeRecord(NodeKind.SNAPSHOT, 0, record.root, record.snapshot_id)
+        record.node: NodeRecord(_kind(record), 0, record.root, record.snapshot_id)
         for record in history.snapshots.values()
     }
     parents = dict(history.nodes)

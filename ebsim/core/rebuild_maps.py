@@ -13,7 +13,7 @@ from ebsim.format.meta_records import ZERO_HASH
 from ebsim.format.records import SnapshotRecord
 from ebsim.format.segment import ALIGNMENT
 from ebsim.ids import SnapshotId
-from ebsim.results import Finding
+from ebsim.reports import Finding
 from ebsim.units import BLOCK_SIZE
 
 

@@ -12,7 +12,7 @@ from ebsim.format.checksum import CHECKSUM_SIZE, stored_checksum
 from ebsim.format.meta_records import decode_journal, decode_pages, decode_versions
 from ebsim.format.segment import ALIGNMENT, RecordKind
 from ebsim.format.store_header import StoreHeader
-from ebsim.results import Finding
+from ebsim.reports import Finding
 from ebsim.storage.files import Files
 from ebsim.storage.segment_scan import (
     ScannedRecord,

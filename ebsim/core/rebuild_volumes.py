@@ -3,7 +3,8 @@
 Which blocks were written since the last snapshot is in the catalog alone. So every block that the
 volume's file has counts as *maybe* written: the next snapshot compares it with its parent's. Of a
 volume that is still being loaded, a block counts as loaded where no part of it is a hole of the
-file; any other is loaded again.
+file; any other is loaded again. That one is in the map which the next snapshot starts from; where
+it cannot start from there, the block counts as maybe written too.
 """
 
 from dataclasses import replace
@@ -56,27 +57,40 @@ def suspect_everything(context: StoreContext, history: History, present: set[str
         StoreError, LimitExceededError: A file cannot be read, or the catalog not be written.
     """
     for volume in history.volumes.values():
-        if volume.managed and f"{volume.volume_id}.data" in present:
-            _suspect(context, volume)
+        has_file = f"{volume.volume_id}.data" in present
+        if volume.managed and (has_file or _inherits_nothing(volume)):
+            _suspect(context, volume, has_file)
 
 
-def _suspect(context: StoreContext, volume: VolumeRecord) -> None:
-    path = context.volumes_folder / f"{volume.volume_id}.data"
-    try:
-        file = context.files.open(path)
+def _inherits_nothing(volume: VolumeRecord) -> bool:
+    """Return whether a volume is loaded from a map that its snapshots cannot start from.
+
+    It is another account's snapshot, or one under another key: what is not loaded yet must be in
+    the next snapshot all the same.
+    """
+    return bool(volume.origin_hold) and not volume.lineage
+
+
+def _suspect(context: StoreContext, volume: VolumeRecord, has_file: bool) -> None:
+    loaded: dict[int, Flags] = {}
+    if has_file and volume.origin_hold:
+        path = context.volumes_folder / f"{volume.volume_id}.data"
         try:
-            loaded = _loaded(context, volume, file) if volume.origin_hold else {}
-        finally:
-            file.close()
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+            file = context.files.open(path)
+            try:
+                loaded = _loaded(context, volume, file)
+            finally:
+                file.close()
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    everything = _inherits_nothing(volume)
     leaves = range(-(-(volume.size_bytes // BLOCK_SIZE) // LEAF_BLOCKS))
 
     def change(writer: CatalogWriter) -> None:
         for leaf, local in loaded.items():
             writer.put(Table.VOLUME_LOADED, pair_key(volume.number, leaf), pack_flags(local))
         for leaf in leaves:
-            maybe = loaded.get(leaf, all_flags())
+            maybe = all_flags() if everything else loaded.get(leaf, all_flags())
             add_writes(writer, volume.number, volume.epoch, leaf, LeafWrites(no_flags(), maybe))
         writer.put(Table.VOLUMES, volume.volume_id.encode(), encode_volume(volume))
 
@@ -91,13 +105,22 @@ def _loaded(context: StoreContext, volume: VolumeRecord, file: File) -> dict[int
         for leaf, page_id in walk_leaves(reader, volume.origin_root):
             local: Flags = np.asarray(load_page(reader, page_id)) == 0
             for place in np.flatnonzero(~local).tolist():
-                local[place] = _is_whole(file, size, (leaf * LEAF_BLOCKS + place) * BLOCK_SIZE)
+                local[place] = is_whole(file, size, leaf * LEAF_BLOCKS + place)
             found[leaf] = local
     return found
 
 
-def _is_whole(file: File, size: int, start: int) -> bool:
-    """Return whether no page of a block is a hole."""
+def is_whole(file: File, size: int, block: int) -> bool:
+    """Return whether no page of a block of a volume's file is a hole.
+
+    A block that was loaded, or written to since, has none: its zeros too are written.
+
+    Args:
+        file: The file.
+        size: How long it is.
+        block: The block.
+    """
+    start = block * BLOCK_SIZE
     if start + BLOCK_SIZE > size or file.is_hole(start, BLOCK_SIZE):
         return False
     pages = range(start, start + BLOCK_SIZE, _PAGE)

@@ -47,6 +47,7 @@ from ebsim.format.catalog_values import (
 from ebsim.format.map_page import Page, decode_numbers, encode_numbers, numbers_of
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.locks import Region
+from ebsim.storage.reserve import Room
 
 _log = logging.getLogger(__name__)
 
@@ -80,13 +81,20 @@ def reclaim_if_needed(context: StoreContext) -> None:
         reclaim(context)
 
 
-def reclaim_if_possible(context: StoreContext) -> None:
+def reclaim_if_possible(context: StoreContext, room: Room | None = None) -> None:
     """Give back what a commit freed; a failure is logged, because the commit itself is done.
 
     Whoever opens the store next goes on.
+
+    Args:
+        context: The store.
+        room: What may be given up for it.
     """
     try:
-        reclaim_if_needed(context)
+        if room is None:
+            reclaim_if_needed(context)
+        else:
+            room.give(lambda: reclaim_if_needed(context))
     except EbsimError as error:
         if isinstance(error, StoreError):
             context.poison = context.poison or str(error)
@@ -131,7 +139,7 @@ def _forget_some(writer: CatalogWriter) -> bool:
     blocks = Multiset(clear_versions(writer, versions))
     for block_id, count in blocks.items():
         if block_id >= FIRST_BLOCK:
-            release_block(writer, space, 0, block_id, count)
+            release_block(writer, space, block_id, count)
     release_items(writer, space, Table.VERSION_RECORDS, versions.tolist())
     for key, _ in entries:
         writer.delete(Table.FREED, key)

@@ -1,20 +1,27 @@
 """Recovery: cleaning up after processes that died while they wrote.
 
-Runs whenever a store is opened, and costs three look-ups when there is nothing to do. A session
+Runs whenever a store is opened, and costs four look-ups when there is nothing to do. A session
 whose kernel lock is free belongs to a dead process. Its pending snapshots end as `error`, what they
 had published is freed (those of managed volumes stay pending, if the machine was not restarted),
 and its segments are cut off behind what was published: nobody will ever append to them again. No
-age and no clock is looked at.
+age and no clock is looked at. What is due in the Recycle Bin goes for good; that is the clock's.
 """
 
 import logging
 from contextlib import suppress
 
 from ebsim import failpoints
+from ebsim.core.bin_stays import anything_due
 from ebsim.core.burial import bury_session, finish_reclaim
 from ebsim.core.context import StoreContext
+from ebsim.core.copied_part import is_unmade
 from ebsim.core.point_in_time import restarted_since
-from ebsim.core.snapshots import deletions_wanted
+from ebsim.core.snapshots import (
+    NO_SESSION,
+    deletions_wanted,
+    get_snapshot,
+    pending_snapshots,
+)
 from ebsim.core.space import reclaim_pending
 from ebsim.errors import EbsimError, NotFoundError, StoreError
 from ebsim.format.catalog_values import Table, number_key, parse_number_key
@@ -60,6 +67,10 @@ def _recover(context: StoreContext) -> None:
     if wanted:
         with context.reserve.released_if_low():
             finish_reclaim(context)
+    if anything_due(context):
+        from ebsim.core.bin_expiry import expire_due  # needs numpy, and is seldom needed
+
+        expire_due(context)
 
 
 def _bury(context: StoreContext, number: int) -> None:
@@ -100,3 +111,15 @@ def _finish_deletions(context: StoreContext) -> None:
 
         with suppress(NotFoundError):  # another process was faster
             delete_snapshots(context, [snapshot_id], dry_run=False)
+    _drop_unmade(context)
+
+
+def _drop_unmade(context: StoreContext) -> None:
+    """Forget the copies from another store that were deleted when nobody was making them."""
+    with context.catalog.read() as reader:
+        left = [get_snapshot(reader, each) for each in pending_snapshots(reader, NO_SESSION)]
+    wanted = [each.snapshot_id for each in left if each.deletion_wanted and is_unmade(each)]
+    if wanted:
+        from ebsim.core.abandon import drop_unmade
+
+        drop_unmade(context, wanted)

@@ -14,7 +14,7 @@ catalog wants, and is read and hashed once more when it is used.
 
 import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -26,26 +26,40 @@ import numpy as np
 from ebsim.core.block_table import find_block
 from ebsim.core.check_data import sorted_places
 from ebsim.core.context import StoreContext
+from ebsim.core.domains import find_open
 from ebsim.core.ingest import read_block
+from ebsim.core.open_domains import Domain
+from ebsim.core.other_store import OtherStore
 from ebsim.core.read import BlockLoader, BlockPlace, place_of
 from ebsim.core.volume_records import managed_volumes
 from ebsim.core.volumes import get_volume
-from ebsim.errors import CorruptionError, EbsimError, InvalidInputError
-from ebsim.format.block_hash import BlockHash, hash_block
+from ebsim.errors import CorruptionError, EbsimError, ErrorCode, InvalidInputError
+from ebsim.format.block_hash import BlockHash
 from ebsim.format.catalog_values import BlockRecord, SegmentRecord, Table, number_key
 from ebsim.format.kept_block import KEPT_HEADER, KEPT_HEADER_SIZE, SLOT_SIZE, decode_kept_slot
 from ebsim.format.records import SnapshotRecord
-from ebsim.format.segment import ALIGNMENT, RECORD_HEADER_SIZE, RecordKind
+from ebsim.format.sealing import SegmentCipher
+from ebsim.format.segment import (
+    ALIGNMENT,
+    RECORD_HEADER_SIZE,
+    Codec,
+    RecordHeader,
+    RecordKind,
+)
 from ebsim.progress import Progress
 from ebsim.storage.buffers import block_buffer
 from ebsim.storage.codecs import BlockDecoder
 from ebsim.storage.files import File
+from ebsim.storage.sealed_file import SealedFile, SectorCiphers
 from ebsim.storage.segment_scan import scan_segment, segment_path
 from ebsim.storage.sources import BlockSource, open_source
 from ebsim.units import BLOCK_SIZE, block_count
 
 BLOCKS_AT_ONCE = 4096
 """Blocks of another store looked up in one view of its catalog."""
+
+SEAL_ENDS = 2
+"""So many zeros at the end of a seal are tried; more are as likely as 2**-24."""
 
 Hits = list[tuple[SnapshotRecord, int]]
 
@@ -59,6 +73,7 @@ class Wanted:
         block_hash: What its plain bytes must hash to.
         segment_id: Where its damaged record is.
         record: Likewise.
+        domain: Its dedup domain, if that could be opened: else nothing proves a remedy.
         hits: The completed snapshots and block indices that have it.
     """
 
@@ -66,6 +81,7 @@ class Wanted:
     block_hash: BlockHash
     segment_id: bytes
     record: BlockRecord
+    domain: Domain | None
     hits: Hits
 
 
@@ -89,14 +105,14 @@ class Remedies:
 
     Args:
         context: The store.
-        other: The folder of another store to look in, which is opened as any command opens it.
+        other: Another store to look in, which is opened as any command opens it.
         progress: Told how far a search is.
     """
 
-    def __init__(self, context: StoreContext, other: Path | None, progress: Progress) -> None:
+    def __init__(self, context: StoreContext, other: OtherStore | None, progress: Progress) -> None:
         self._context = context
         self._progress = progress
-        self._other_path = other
+        self._other_place = other
         self._stack = ExitStack()
         self._sources: dict[str, BlockSource | None] = {}
         self._files: dict[Path, File | None] = {}
@@ -109,24 +125,28 @@ class Remedies:
             InvalidInputError: It is this one.
             EbsimError: It cannot be opened.
         """
-        path = self._other_path
-        if path is not None:
-            if os.path.realpath(path) == os.path.realpath(self._context.path):
-                raise InvalidInputError(f"{path} is the store that is to be repaired: name another")
-            self._other = self._open_other(path)
+        place = self._other_place
+        if place is not None:
+            if os.path.realpath(place.path) == os.path.realpath(self._context.path):
+                raise InvalidInputError(
+                    f"{place.path} is the store that is to be repaired: name another"
+                )
+            self._other = place.open(self._context, self._progress, self._stack)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close everything."""
         self._stack.close()
 
-    def proved(self, remedy: Remedy, wanted: bytes) -> bytes | None:
+    def proved(self, remedy: Remedy, block: Wanted) -> bytes | None:
         """Return a block's bytes if they can be read and are the wanted ones."""
+        if block.domain is None:
+            return None
         try:
             data = remedy.load()
         except (EbsimError, OSError):
             return None  # no remedy, then
-        right = len(data) == BLOCK_SIZE and self._hash(data) == wanted
+        right = len(data) == BLOCK_SIZE and block.domain.hash_block(data) == block.block_hash
         return data if right else None
 
     def find(self, damaged: Collection[Wanted]) -> dict[int, Remedy]:
@@ -134,19 +154,16 @@ class Remedies:
         found: dict[int, Remedy] = {}
         for block in damaged:
             for remedy in self._near(block):
-                if self.proved(remedy, block.block_hash) is not None:
+                if self.proved(remedy, block) is not None:
                     found[block.block_id] = remedy
                     break
         for search in (self._copies, self._in_other, self._anywhere_in_other):
             left = {block.block_hash: block for block in damaged if block.block_id not in found}
             if left:
                 for block_hash, remedy in search(left):
-                    if self.proved(remedy, block_hash) is not None:
+                    if self.proved(remedy, left[block_hash]) is not None:
                         found.setdefault(left[block_hash].block_id, remedy)
         return found
-
-    def _hash(self, data: bytes | memoryview) -> BlockHash:
-        return hash_block(memoryview(data), self._context.hash_key)
 
     # What is near: no search is needed
 
@@ -165,8 +182,41 @@ class Remedies:
         def compressed() -> bytes:
             return bytes(BlockDecoder().decode_first_frame(memoryview(self._payload(*place))))
 
+        domain = block.domain
+        cipher = None if domain is None else domain.cipher(block.segment_id)
+        if cipher is not None:
+            yield Remedy("record", where, partial(self._unsealed, cipher, block))
+            return
         yield Remedy("record", where, plain)
         yield Remedy("record", where, compressed)
+
+    def _unsealed(self, cipher: SegmentCipher, block: Wanted) -> bytes:
+        """Return what the payload of a sealed record seals, by a header that is told anew.
+
+        The seal ends with the last byte that is not padding, or with zeros behind that.
+
+        Raises:
+            CorruptionError, WrongKeyError: It cannot be opened.
+        """
+        place = (block.segment_id, block.record.offset, block.record.extent)
+        payload = self._payload(*place)
+        least = len(payload.rstrip(b"\0"))
+        for size in range(least, min(least + SEAL_ENDS, len(payload)) + 1):
+            for codec in Codec:
+                header = RecordHeader(
+                    kind=RecordKind.BLOCK,
+                    codec=codec,
+                    payload_size=size,
+                    plain_size=BLOCK_SIZE,
+                    segment_id=block.segment_id,
+                    offset=block.record.offset,
+                    domain=cipher.domain,
+                    block_hash=block.block_hash,
+                )
+                with suppress(CorruptionError):
+                    plain = cipher.open(header, payload[:size])
+                    return bytes(BlockDecoder().decode(header, memoryview(plain)))
+        raise CorruptionError("the sealed payload is damaged too", ErrorCode.CORRUPT_BLOCK)
 
     def _payload(self, segment_id: bytes, offset: int, extent: int) -> bytes:
         return self._context.segments.read_raw(segment_id, offset, extent)[RECORD_HEADER_SIZE:]
@@ -183,16 +233,25 @@ class Remedies:
                     or volume.origin_id == record.snapshot_id
                 }
             )
+            domain = find_open(self._context, volume.domain) if indices else None
+            if domain is None:
+                continue  # nothing is looked for, or its key cannot be had
+            ciphers = None
+            if domain.data_key is not None:
+                ciphers = SectorCiphers(domain.data_key.sector_cipher(volume.volume_id))
             path = self._context.volumes_folder / f"{volume.volume_id}.data"
             for index in indices:
-                yield Remedy("volume", str(path), partial(self._volume_block, path, index))
+                load = partial(self._volume_block, path, index, ciphers)
+                yield Remedy("volume", str(path), load)
             kept = path.with_suffix(".kept")
             for offset in self._kept_slots(kept, set(indices)):
-                load = partial(self._kept_block, kept, volume.volume_id, offset)
+                load = partial(self._kept_block, kept, volume.volume_id, offset, ciphers)
                 yield Remedy("volume", str(kept), load)
 
-    def _volume_block(self, path: Path, index: int) -> bytes:
+    def _volume_block(self, path: Path, index: int, ciphers: SectorCiphers | None) -> bytes:
         file = self._opened(path)
+        if file is not None and ciphers is not None:
+            file = SealedFile(file, ciphers)
         data = b"" if file is None else file.read_at(index * BLOCK_SIZE, BLOCK_SIZE)
         return data.ljust(BLOCK_SIZE, b"\0") if data else b""
 
@@ -206,12 +265,21 @@ class Remedies:
             if len(head) == KEPT_HEADER.size and KEPT_HEADER.unpack(head)[1] in indices:
                 yield offset
 
-    def _kept_block(self, path: Path, volume_id: str, offset: int) -> bytes:
+    def _kept_block(
+        self, path: Path, volume_id: str, offset: int, ciphers: SectorCiphers | None
+    ) -> bytes:
         file = self._opened(path)
         if file is None:
             return b""
         slot = memoryview(file.read_at(offset, SLOT_SIZE))
-        return bytes(slot[KEPT_HEADER_SIZE:]) if decode_kept_slot(volume_id, slot) else b""
+        found = decode_kept_slot(volume_id, slot)
+        if found is None:
+            return b""
+        if ciphers is None:
+            return bytes(slot[KEPT_HEADER_SIZE:])
+        plain = bytearray(BLOCK_SIZE)
+        ciphers.open_block(found[0], slot[KEPT_HEADER_SIZE:], memoryview(plain))
+        return bytes(plain)
 
     def _opened(self, path: Path) -> File | None:
         """Return a file of the store, opened once; None where there is none."""
@@ -300,16 +368,6 @@ class Remedies:
 
     # Another store
 
-    def _open_other(self, path: Path) -> StoreContext:
-        from ebsim.core.opening import open_context  # seldom needed
-
-        other = open_context(
-            path.absolute(), self._context, self._progress, create=False, prove=False
-        )
-        self._stack.callback(other.catalog.close)
-        self._stack.callback(other.segments.close)
-        return other
-
     def _in_other(self, wanted: dict[BlockHash, Wanted]) -> Iterator[tuple[BlockHash, Remedy]]:
         """Yield the blocks that the other store finds by their hash: if it is a copy of this."""
         other = self._other
@@ -318,7 +376,7 @@ class Remedies:
         loader = BlockLoader(other)
         for block_hash in wanted:
             with other.catalog.read() as reader:
-                block_id = find_block(reader, 0, block_hash)
+                block_id = find_block(reader, block_hash)
                 place = None if block_id is None else place_of(reader, block_id)
             if place is not None:
                 yield (
@@ -335,6 +393,7 @@ class Remedies:
             return
         loader = BlockLoader(other)
         left = set(wanted)
+        domains = {block.domain for block in wanted.values() if block.domain is not None}
         with other.catalog.read() as reader:
             total = reader.count(Table.BLOCKS) * BLOCK_SIZE
         self._progress.start("search the other store", total)
@@ -342,10 +401,10 @@ class Remedies:
             for place in _all_places(other):
                 self._progress.advance(BLOCK_SIZE)
                 try:
-                    block_hash = self._hash(loader.load(place))
-                except CorruptionError:
+                    block = loader.load(place)
+                except EbsimError:
                     continue  # of no use
-                if block_hash in left:
+                for block_hash in left & {domain.hash_block(block) for domain in domains}:
                     left.discard(block_hash)
                     load = partial(_stored_block, loader, place)
                     yield block_hash, Remedy("store", str(other.path), load)

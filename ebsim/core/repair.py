@@ -19,12 +19,14 @@ be done again. Nobody waits for a repair but another one, or a compaction.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from ebsim import failpoints
 from ebsim.config import Compression
 from ebsim.core.block_table import get_block, heal_block
 from ebsim.core.context import StoreContext
 from ebsim.core.damaged_blocks import find_damaged, mark_damaged, unmark_damaged
+from ebsim.core.ingest import store_block
+from ebsim.core.other_store import OtherStore
 from ebsim.core.reclaim import reclaim_if_needed
 from ebsim.core.remake import Remade, live_items, remake
 from ebsim.core.remedies import Remedies
@@ -33,7 +35,7 @@ from ebsim.core.sessions import OpenSegment, Session, current_session
 from ebsim.core.space import SpaceChange
 from ebsim.errors import CorruptionError, ErrorCode, LimitExceededError, StoreError
 from ebsim.format.catalog_values import BlockRecord, MetaRecord, Table, hash_key, number_key
-from ebsim.format.segment import RecordKind, SegmentHeader
+from ebsim.format.segment import SegmentHeader
 from ebsim.progress import Progress
 from ebsim.reports import RepairedRecord, RepairReport
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
@@ -48,7 +50,7 @@ STEP_BYTES_MAX = 64 * MIB
 
 
 def repair_store(
-    context: StoreContext, progress: Progress, *, other: Path | None, dry_run: bool
+    context: StoreContext, progress: Progress, *, other: OtherStore | None, dry_run: bool
 ) -> RepairReport:
     """Repair a store, or tell what that would do.
 
@@ -172,6 +174,7 @@ class _Repair:
         names = self._set_aside.keep(
             (item.segment_id, item.record.offset, self._raw(item)) for item in step
         )
+        failpoints.reach("repair.set-aside")
         work = [_Done(item, name) for item, name in zip(step, names, strict=True)]
         for done in work:
             if done.item.table is Table.SEGMENTS:
@@ -183,8 +186,11 @@ class _Repair:
             try:
                 for done in records:
                     self._write_anew(segment, done)
+                failpoints.reach("repair.written")
                 segment.writer.sync()
+                failpoints.reach("repair.synced")
                 context.catalog.update(_naming(segment, records))
+                failpoints.reach("repair.committed")
             except StoreError:
                 raise  # the outcome may be unknown: whoever opens the store next looks
             except BaseException:
@@ -206,13 +212,13 @@ class _Repair:
     def _rewrite_header(self, done: _Done) -> None:
         context, item = self._context, done.item
         header = SegmentHeader(
-            domain=0,
             store_id=context.header.store_id,
             segment_id=item.segment_id,
             hash_key=context.hash_key,
             created_us=0,  # nobody knows any more
         )
         context.segments.rewrite_header(header)
+        failpoints.reach("repair.header-written")
         done.healed = True
 
     def _write_anew(self, segment: OpenSegment, done: _Done) -> None:
@@ -230,19 +236,15 @@ class _Repair:
                 done.places.append((*place, part))
 
     def _write_block(self, segment: OpenSegment, done: _Done, record: BlockRecord) -> None:
-        remedy = done.item.block
-        data = None if remedy is None else self._remedies.proved(remedy, record.block_hash)
+        remedy, wanted = done.item.block, done.item.hits
+        if remedy is None or wanted is None or wanted.domain is None:
+            return
+        data = self._remedies.proved(remedy, wanted)
         if data is None:
             return
-        codec, payload = self._encoder.encode(memoryview(data))
-        place = segment.writer.append(
-            RecordKind.BLOCK,
-            payload,
-            codec=codec,
-            plain_size=BLOCK_SIZE,
-            block_hash=record.block_hash,
-        )
-        done.places.append((*place, None))
+        block = memoryview(data)
+        place = store_block(segment, wanted.domain, self._encoder, block, record.block_hash)
+        done.places.append((place.offset, place.extent, None))
 
 
 def _naming(segment: OpenSegment, work: Sequence[_Done]) -> Callable[[CatalogWriter], None]:
@@ -285,7 +287,7 @@ def _name_block(
     if item.is_sound:
         if find_damaged(writer, record.block_hash) == item.number:
             unmark_damaged(writer, record.block_hash)
-            writer.put(Table.HASHES, hash_key(0, record.block_hash), number_key(item.number))
+            writer.put(Table.HASHES, hash_key(record.block_hash), number_key(item.number))
         return True
     if not done.places:
         mark_damaged(writer, item.number, record.block_hash)

@@ -6,14 +6,19 @@ is written, not even what was proved: a plan leaves every byte of the store as i
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from ebsim.core.check_data import DataCheckRun, DataTask, block_hits
+from ebsim.core.check_domains import check_data_keys, check_domains
 from ebsim.core.check_values import SoundReader
 from ebsim.core.context import StoreContext
 from ebsim.core.damaged_blocks import list_damaged
+from ebsim.core.domains import find_open
+from ebsim.core.open_domains import PLAIN, Domain
 from ebsim.core.read import place_of
 from ebsim.core.remake import remake
-from ebsim.core.remedies import Remedies, Remedy, Wanted
+from ebsim.core.remedies import Hits, Remedies, Remedy, Wanted
+from ebsim.core.snapshots import list_snapshots
 from ebsim.errors import CorruptionError, EbsimError, ErrorCode
 from ebsim.format.catalog_values import (
     BlockRecord,
@@ -22,7 +27,7 @@ from ebsim.format.catalog_values import (
     Table,
     parse_number_key,
 )
-from ebsim.format.segment import ALIGNMENT, decode_segment_header
+from ebsim.format.segment import ALIGNMENT, decode_record_header, decode_segment_header
 from ebsim.progress import Progress
 from ebsim.reports import RepairedRecord
 from ebsim.requests import DataCheck
@@ -119,11 +124,14 @@ def _sound_catalog(context: StoreContext) -> dict[int, SegmentRecord]:
     """Return the segments that the catalog knows, by number.
 
     Raises:
-        CorruptionError: A value of the catalog is damaged.
+        CorruptionError: A value of the catalog is damaged, or a data key damaged or missing.
     """
     with context.catalog.read() as raw:
         reader = SoundReader.examine(raw)
-        finding = next(reader.findings(), None)
+        keys = chain(
+            check_domains(reader, list_snapshots(reader)), check_data_keys(context, reader.damage)
+        )
+        finding = next(chain(reader.findings(), keys), None)
         if finding is not None:
             raise CorruptionError(
                 f"{finding.message}: make the catalog again with `ebsim rebuild` first, and then "
@@ -191,7 +199,10 @@ def _blocks(
     wanted = []
     for block_id, (segment_id, record) in places.items():
         assert isinstance(record, BlockRecord)
-        wanted.append(Wanted(block_id, record.block_hash, segment_id, record, hits[block_id]))
+        domain = _domain(context, segment_id, record, hits[block_id])
+        wanted.append(
+            Wanted(block_id, record.block_hash, segment_id, record, domain, hits[block_id])
+        )
     found = remedies.find(wanted)
     for block in wanted:
         remedy = found.get(block.block_id)
@@ -208,10 +219,23 @@ def _blocks(
         )
     for block_id, (segment_id, record) in known.items():
         if block_id not in wrong:
-            back = Wanted(block_id, record.block_hash, segment_id, record, hits[block_id])
+            back = Wanted(block_id, record.block_hash, segment_id, record, None, hits[block_id])
             message = f"block {block_id} was damaged, and its bytes are sound now"
             place = (Table.BLOCKS, block_id, segment_id, record, message)
             yield Damaged(*place, ("sound", ""), hits=back, known=True)
+
+
+def _domain(
+    context: StoreContext, segment_id: bytes, record: BlockRecord, hits: Hits
+) -> Domain | None:
+    """Return the domain of a damaged block, as its snapshots say, or else what is left of it."""
+    if hits:
+        return find_open(context, hits[0][0].domain)
+    try:
+        head = context.segments.read_raw(segment_id, record.offset, ALIGNMENT)
+        return find_open(context, decode_record_header(head).domain)
+    except EbsimError:
+        return find_open(context, PLAIN)
 
 
 def _place(reader: CatalogReader, block_id: int) -> tuple[bytes, BlockRecord]:

@@ -3,22 +3,43 @@
 Each is imported when first used, so that listing snapshots needs none of them.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ebsim.config import Quotas
 from ebsim.core.context import StoreContext
+from ebsim.progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
+    from ebsim.core.bin_operations import RecycleBinOperations
+    from ebsim.core.block_operations import BlockOperations
+    from ebsim.core.encryption_operations import EncryptionOperations
+    from ebsim.core.fast_restore_operations import FastRestoreOperations
     from ebsim.core.image_operations import ImageOperations
+    from ebsim.core.key_operations import KeyOperations
     from ebsim.core.lock_operations import LockOperations
     from ebsim.core.permissions import PermissionOperations
+    from ebsim.core.started_operations import StartedOperations
     from ebsim.core.tag_operations import TagOperations
+    from ebsim.core.tier_operations import TierOperations
+    from ebsim.off_site import OffSiteReport, OffSiteRequest
 
 
 class Resources:
     """The part of `Store` that leads to the operations on one kind of resource."""
 
     _context: StoreContext
+
+    @property
+    def _current(self) -> StoreContext:
+        """The open store as it is now: what fell due by the clock is carried out first."""
+        from ebsim.core.bin_clock import empty_bin_to_read
+        from ebsim.core.leftovers import settle_started
+        from ebsim.core.tier_clock import settle
+
+        settle(self._context)
+        empty_bin_to_read(self._context)
+        settle_started(self._context)
+        return self._context
 
     @property
     def tags(self) -> "TagOperations":
@@ -28,25 +49,114 @@ class Resources:
         return TagOperations(self._context)
 
     @property
+    def blocks(self) -> "BlockOperations":
+        """Reading snapshots block by block, as the EBS direct APIs do."""
+        from ebsim.core.block_operations import BlockOperations
+
+        return BlockOperations(self._current)
+
+    @property
+    def started(self) -> "StartedOperations":
+        """Writing snapshots block by block, as the EBS direct APIs do."""
+        from ebsim.core.started_operations import StartedOperations
+
+        return StartedOperations(self._context)
+
+    def secret(self, purpose: str) -> bytes:
+        """Return 32 bytes that only this store has, other ones for each purpose."""
+        from ebsim.format.sealing import derive_key
+
+        header = self._context.header
+        return derive_key(header.hash_key, header.store_id, b"secret " + purpose.encode("ascii"))
+
+    @property
+    def now_us(self) -> int:
+        """The store's time, in microseconds since 1970."""
+        return self._context.clock.now_us()
+
+    @property
     def images(self) -> "ImageOperations":
         """The operations on images: registering, listing, deregistering."""
         from ebsim.core.image_operations import ImageOperations
 
-        return ImageOperations(self._context)
+        return ImageOperations(self._current)
 
     @property
     def permissions(self) -> "PermissionOperations":
         """The operations on sharing: with accounts, with all, and blocking that."""
         from ebsim.core.permissions import PermissionOperations
 
-        return PermissionOperations(self._context)
+        return PermissionOperations(self._current)
 
     @property
     def locks(self) -> "LockOperations":
         """The operations on locks, which keep snapshots from being deleted."""
         from ebsim.core.lock_operations import LockOperations
 
-        return LockOperations(self._context)
+        return LockOperations(self._current)
+
+    @property
+    def fast_restores(self) -> "FastRestoreOperations":
+        """The operations on fast restores: volumes of a snapshot that are loaded at once."""
+        from ebsim.core.fast_restore_operations import FastRestoreOperations
+
+        return FastRestoreOperations(self._context)
+
+    @property
+    def recycle_bin(self) -> "RecycleBinOperations":
+        """The Recycle Bin: what was deleted and can come back, and the rules that keep it."""
+        from ebsim.core.bin_operations import RecycleBinOperations
+
+        return RecycleBinOperations(self._context)
+
+    @property
+    def tiers(self) -> "TierOperations":
+        """The operations on the archive tier: archiving, restoring, how far they are."""
+        from ebsim.core.tier_operations import TierOperations
+
+        return TierOperations(self._current)
+
+    @property
+    def keys(self) -> "KeyOperations":
+        """The operations on KMS keys, and on the keyring that keeps them."""
+        from ebsim.core.key_operations import KeyOperations
+
+        return KeyOperations(self._context)
+
+    @property
+    def encryption(self) -> "EncryptionOperations":
+        """The operations on encryption by default, and on the default key."""
+        from ebsim.core.encryption_operations import EncryptionOperations
+
+        return EncryptionOperations(self._context)
+
+    def copy_to(
+        self,
+        other: Self,
+        request: "OffSiteRequest",
+        progress: Progress | None = None,
+    ) -> "OffSiteReport":
+        """Copy snapshots to another open store: a backup of this one, on another disk.
+
+        Only what the other store does not have goes there, proved when it is read and when it is
+        written. What an interrupted copy had done is not done again. Copies of encrypted snapshots
+        are encrypted with keys of the other store.
+
+        Args:
+            other: The other store, as the account that the copies are to belong to.
+            request: Which snapshots, and what is said of their copies.
+            progress: Told how far the reading of each is.
+
+        Raises:
+            InvalidInputError: It is the same store, or the request does not fit.
+            NotFoundError, ConflictError: A snapshot is not there, or cannot be read.
+            SnapshotFailedError: A copy ended as `error` for a reason in the other store.
+            StoreError, LimitExceededError: The other store failed, or is full.
+        """
+        from ebsim.core.off_site import copy_to_store
+
+        progress = progress or SilentProgress()
+        return copy_to_store(self._current, other._current, request, progress)
 
     @property
     def quotas(self) -> Quotas:

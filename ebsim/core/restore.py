@@ -18,13 +18,13 @@ from pathlib import Path
 from ebsim.core.access import usable_snapshot
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
 from ebsim.core.context import StoreContext
+from ebsim.core.domains import open_domain
 from ebsim.core.extents import leaf_work
 from ebsim.core.parallel import run_in_order
 from ebsim.core.read import BlockLoader, BlockPlace, Places, ensure_still_there
 from ebsim.core.snapshots import get_completed
 from ebsim.core.version_table import version_blocks
 from ebsim.errors import CorruptionError, ErrorCode, StoreError
-from ebsim.format.block_hash import hash_block
 from ebsim.format.catalog_values import FIRST_BLOCK
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
@@ -77,11 +77,14 @@ def restore_to_path(
 
     Raises:
         InvalidInputError: TargetFailed: the target is a part of the store.
+        EbsimError: Its key cannot be had (`ebsim.core.domains.open_domain`).
         As `restore_snapshot` and `ebsim.storage.targets.open_target`.
     """
     ensure_not_in_store(path, context.path, ErrorCode.TARGET_FAILED)
     with context.catalog.read() as reader:
-        size = usable_snapshot(context, reader, snapshot_id).size_bytes
+        wanted = usable_snapshot(context, reader, snapshot_id)
+    open_domain(context, wanted.domain)  # before the target is touched
+    size = wanted.size_bytes
     target = open_target(
         path, size, in_place=choices.in_place, force=choices.force, entropy=context.entropy
     )
@@ -164,6 +167,7 @@ class _Restore:
         self._target = target
         self._leaves = leaves
         self._loader = BlockLoader(context)
+        self._domain = open_domain(context, record.domain)
         self._buffer = _Buffer()
         self._damaged: set[int] = set()
         self.zero_damaged = False
@@ -271,9 +275,10 @@ class _Restore:
         run, reads_zero = task
         written = 0
         for wanted in run:
-            found = self._context.zero_hash if reads_zero else self._hash_target(wanted.index)
+            zero = self._domain.zero_hash
+            found = zero if reads_zero else self._hash_target(wanted.index)
             place = wanted.place
-            if found == (self._context.zero_hash if place is None else place.record.block_hash):
+            if found == (zero if place is None else place.record.block_hash):
                 continue
             self._write(wanted)
             written += self._length(wanted)
@@ -286,7 +291,7 @@ class _Restore:
         self._target.read_into(offset, buffer.view[:length])
         if length < BLOCK_SIZE:
             buffer.view[length:] = bytes(BLOCK_SIZE - length)
-        return hash_block(buffer.view, self._context.hash_key)
+        return self._domain.hash_block(buffer.view)
 
 
 class _Buffer(threading.local):

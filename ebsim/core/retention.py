@@ -13,7 +13,7 @@ A pending snapshot is not touched and not counted, and nor is a failed one; fail
 younger snapshot of their volume is completed, and until then tell that something is wrong.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -93,6 +93,7 @@ def decide(
     rules: Rules,
     now_us: int,
     holds: Mapping[SnapshotId, Sequence[str]],
+    archived: Collection[SnapshotId] = (),
 ) -> Decision:
     """Decide which of some snapshots stay.
 
@@ -100,7 +101,8 @@ def decide(
         snapshots: In the order of completion.
         rules: What to keep of each volume.
         now_us: The time; a snapshot from the future must not make others look old.
-        holds: What keeps a snapshot from being deleted: images, locks.
+        holds: What keeps a snapshot from being deleted: images, locks, the archive.
+        archived: Those that are in the archive, or on their way: no rule counts them.
     """
     volumes: dict[str, list[Snapshot]] = {}
     for snapshot in snapshots:
@@ -108,7 +110,7 @@ def decide(
     kept: list[KeptSnapshot] = []
     pruned: list[Snapshot] = []
     for members in volumes.values():
-        reasons = _reasons(members, rules, now_us, holds)
+        reasons = _reasons(members, rules, now_us, holds, archived)
         for snapshot in members:
             if reasons[snapshot.snapshot_id]:
                 why = tuple(reasons[snapshot.snapshot_id])
@@ -122,10 +124,12 @@ def _reasons(
     rules: Rules,
     now_us: int,
     holds: Mapping[SnapshotId, Sequence[str]],
+    archived: Collection[SnapshotId],
 ) -> dict[SnapshotId, list[str]]:
     """Return why each snapshot of one volume stays; no reason: it goes."""
     completed = [each for each in members if each.state is SnapshotState.COMPLETED]
-    youngest_first = sorted(completed, key=lambda each: each.start_time_us)[::-1]
+    ready = [each for each in completed if each.snapshot_id not in archived]
+    youngest_first = sorted(ready, key=lambda each: each.start_time_us)[::-1]
     reasons: dict[SnapshotId, list[str]] = {each.snapshot_id: [] for each in members}
     for name, ids in _matches(youngest_first, rules, now_us).items():
         for snapshot_id in ids:

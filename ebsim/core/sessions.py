@@ -80,7 +80,12 @@ class Session:
             writer.put(Table.SESSIONS, number_key(number), encode_json(facts))
             return number
 
-        number = context.catalog.update(register)
+        try:
+            number = context.catalog.update(register)
+        except BaseException:
+            for lock in locks:  # if it was registered nevertheless, it is a dead process's
+                lock.release()
+            raise
         failpoints.reach("session.begun")
         return cls(context, number, locks[0])
 
@@ -105,7 +110,6 @@ class Session:
         number = self._context.catalog.update(register)
         failpoints.reach("segment.registered")
         header = SegmentHeader(
-            domain=0,
             store_id=self._context.header.store_id,
             segment_id=segment_id,
             hash_key=self._context.hash_key,

@@ -20,6 +20,7 @@ class Unshared:
     Attributes:
         moved: For each neighbour that takes over charges, but the first, the number of blocks.
         first_heir: The neighbour that takes over everything else that is still needed, or 0.
+        keepers: The neighbours that keep versions alive and are charged nothing for them here.
         freed_blocks: Versions in no neighbour's map.
         freed_versions: Those versions, in arrays; sorted, a million at a time.
         freed_pages: The ids of pages in no neighbour's map.
@@ -27,23 +28,25 @@ class Unshared:
 
     first_heir: int = 0
     moved: dict[int, int] = field(default_factory=dict)
+    keepers: frozenset[int] = frozenset()
     freed_blocks: int = 0
     freed_versions: list[Page] = field(default_factory=list)
     freed_pages: list[int] = field(default_factory=list)
 
 
 def unshared_by(reader: CatalogReader, lineage: Lineage, number: int) -> Unshared:
-    """Compare a node's map with its neighbours'.
+    """Compare a node's map with its neighbours', and with those of its kin if it is charged.
 
     Costs as many page look-ups as there are pages in which the node differs from its older
     neighbours and from its first heir.
     """
     node = lineage.node(number)
     charged = node.kind is NodeKind.SNAPSHOT
-    older, heirs = _roles(lineage, number, charged=charged)
+    older, heirs, keepers = _roles(lineage, number, charged=charged)
+    heirs = [*heirs, *keepers]
     ranked = [*older, *heirs]
     stop_at = len(older) + (1 if heirs else 0)
-    result = Unshared(first_heir=heirs[0] if heirs else 0)
+    result = Unshared(first_heir=heirs[0] if heirs else 0, keepers=frozenset(keepers))
     roots = [lineage.node(other).root for other in ranked]
     freed = _Sorter()
     for visit in walk_unshared(reader, node.root, roots, stop_at):
@@ -86,13 +89,9 @@ class _Sorter:
             self._taken = numbers_of(())
 
 
-def count_charge(reader: CatalogReader, lineage: Lineage, number: int) -> int:
-    """Return how many versions of a live node no older live node has: its charge."""
-    live = [
-        other
-        for other in lineage.neighbours(number)
-        if other < number and lineage.node(other).kind is NodeKind.SNAPSHOT
-    ]
+def count_charge(reader: CatalogReader, lineage: Lineage, number: int, lineage_number: int) -> int:
+    """Return how many versions of a live node no older one of its kin has: its charge."""
+    live = [other for other in lineage.kin(number, lineage_number) if other < number]
     roots = [lineage.node(other).root for other in live]
     charge = 0
     for visit in walk_unshared(reader, lineage.node(number).root, roots, len(roots)):
@@ -102,18 +101,21 @@ def count_charge(reader: CatalogReader, lineage: Lineage, number: int) -> int:
     return charge
 
 
-def _roles(lineage: Lineage, number: int, *, charged: bool) -> tuple[list[int], list[int]]:
-    """Split the neighbours into those whose versions are not this node's to give, and the heirs.
+def _roles(
+    lineage: Lineage, number: int, *, charged: bool
+) -> tuple[list[int], list[int], list[int]]:
+    """Return those whose versions are not this node's to give, its heirs, and the keepers.
 
-    The heirs are in the order in which they inherit: newer snapshots from the oldest on, then
-    holds, which keep versions alive but are charged nothing. A hold itself has no heirs.
+    The heirs are newer snapshots of its kin, from the oldest on: so they inherit. The keepers come
+    after them: holds, archived snapshots and those of other kins keep versions alive, and are
+    charged nothing for them here. What is charged nothing itself has no heirs.
     """
     others = lineage.neighbours(number)
     if not charged:
-        return others, []
-    live = [other for other in others if lineage.node(other).kind is NodeKind.SNAPSHOT]
-    holds = [other for other in others if lineage.node(other).kind is NodeKind.HOLD]
-    return [n for n in live if n < number], [*(n for n in live if n > number), *holds]
+        return others, [], []
+    kin = lineage.kin(number, lineage.lineage_number(number))
+    keepers = [other for other in others if other not in kin]
+    return [n for n in kin if n < number], [n for n in kin if n > number], keepers
 
 
 def _look_at_leaf(

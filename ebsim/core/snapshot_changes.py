@@ -6,6 +6,7 @@ from dataclasses import asdict
 from ebsim.core.access import own_snapshot
 from ebsim.core.changes import JournaledCommit, commit_journaled, writing
 from ebsim.core.context import StoreContext
+from ebsim.core.fast_restores import end_unusable, facts_of
 from ebsim.core.snapshots import put_snapshot
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
@@ -48,7 +49,9 @@ def change_snapshot(
         members = {name: value for name, value in new.items() if value != old[name]}
         put_snapshot(commit.writer, after)
         then(commit.writer, after)
-        commit.journal("change-snapshot", {"snapshot_id": snapshot_id, "members": members})
+        ended = facts_of(end_unusable(context, commit.writer, after))
+        facts = {"snapshot_id": snapshot_id, "members": members, **ended}
+        commit.journal("change-snapshot", facts)
         return after
 
     with writing(context):

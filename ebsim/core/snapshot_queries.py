@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 
 from ebsim import refusals
 from ebsim.caller import Caller
-from ebsim.core.access import is_public, may_use
+from ebsim.core.access import as_seen, is_public, may_use
 from ebsim.core.context import StoreContext
 from ebsim.core.filters import Filtering, flag, moment
 from ebsim.core.paging import Pager, page_size
-from ebsim.core.snapshots import get_snapshot, list_snapshots
+from ebsim.core.snapshots import get_present, list_snapshots
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import is_account, parse_snapshot_id
 from ebsim.requests import Filter, SnapshotQuery
@@ -22,7 +22,7 @@ _USERS = ("self", "all")
 FILTERS = Filtering[SnapshotRecord](
     {
         "description": lambda record: [record.description],
-        "encrypted": lambda _record: flag(value=False),
+        "encrypted": lambda record: flag(value=bool(record.domain)),
         "owner-alias": lambda _record: [],  # only Amazon's own snapshots have one
         "owner-id": lambda record: [record.owner],
         "progress": lambda record: [f"{record.to_result().progress_percent}%"],
@@ -56,18 +56,12 @@ def find_snapshots(
     restorable = _restorable(reader, query.restorable_by, caller)
     if query.snapshot_ids:
         wanted = {parse_snapshot_id(text) for text in query.snapshot_ids}
-        records = [get_snapshot(reader, snapshot_id) for snapshot_id in wanted]
+        records = [get_present(reader, snapshot_id) for snapshot_id in wanted]
         records.sort(key=lambda record: record.node or record.begun)
     else:
-        records = list_snapshots(reader)
-    return [
-        record
-        for record in records
-        if may_use(reader, caller, record)
-        and owned(record)
-        and restorable(record)
-        and passes(record)
-    ]
+        records = [record for record in list_snapshots(reader) if record.recycled is None]
+    seen = (as_seen(caller, record) for record in records if may_use(reader, caller, record))
+    return [record for record in seen if owned(record) and restorable(record) and passes(record)]
 
 
 def list_all(context: StoreContext, query: SnapshotQuery) -> list[Snapshot]:
@@ -113,7 +107,7 @@ def describe_snapshots(context: StoreContext, query: SnapshotQuery) -> SnapshotP
 
 
 def _all_filters(query: SnapshotQuery) -> list[Filter]:
-    known = [state.value for state in SnapshotState]
+    known = [state.value for state in SnapshotState if state is not SnapshotState.RECOVERABLE]
     for state in query.states:
         if state not in known:
             raise refusals.invalid_value(state, "status", f"Expected one of: {', '.join(known)}")

@@ -4,6 +4,7 @@ from ebsim import refusals
 from ebsim.config import SnapshotOptions
 from ebsim.core.tag_rules import check_tags
 from ebsim.errors import ConflictError, ErrorCode, InvalidInputError
+from ebsim.format.bin_records import exit_key
 from ebsim.format.catalog_values import Table, number_key, parse_number_key
 from ebsim.format.records import SnapshotRecord, decode_snapshot, encode_snapshot
 from ebsim.ids import SnapshotId, VolumeId, parse_snapshot_id, parse_volume_id
@@ -34,14 +35,35 @@ def find_snapshot(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRec
     return None if value is None else decode_snapshot(value)
 
 
+def get_present(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecord:
+    """Return a snapshot's record, unless it is in the Recycle Bin.
+
+    Raises:
+        NotFoundError: There is none, or it was deleted and only waits to go (section 1.1: what EC2
+            answers is assumed).
+    """
+    return ensure_present(get_snapshot(reader, snapshot_id))
+
+
+def ensure_present(record: SnapshotRecord) -> SnapshotRecord:
+    """Return the record of a snapshot that is not in the Recycle Bin.
+
+    Raises:
+        NotFoundError: It is.
+    """
+    if record.recycled is not None:
+        raise refusals.snapshot_recycled(record.snapshot_id)
+    return record
+
+
 def get_completed(reader: CatalogReader, snapshot_id: SnapshotId) -> SnapshotRecord:
     """Return the record of a snapshot that is completed.
 
     Raises:
-        NotFoundError: There is none.
+        NotFoundError: There is none, or it is in the Recycle Bin.
         ConflictError: It is pending or ended as `error` (EC2: IncorrectState).
     """
-    record = get_snapshot(reader, snapshot_id)
+    record = get_present(reader, snapshot_id)
     if record.state != SnapshotState.COMPLETED:
         raise refusals.snapshot_not_completed(snapshot_id, record.state)
     return record
@@ -79,6 +101,14 @@ def put_snapshot(writer: CatalogWriter, record: SnapshotRecord) -> None:
     if record.node:
         key = record.volume_id.encode() + number_key(record.node)
         writer.put(Table.VOLUME_SNAPSHOTS, key, record.snapshot_id.encode())
+    if record.tiering is not None:
+        due = tier_due_us(record)
+        if due is None:
+            writer.delete(Table.META, tier_due_key(record.snapshot_id))
+        else:
+            writer.put(Table.META, tier_due_key(record.snapshot_id), number_key(due))
+    if record.recycled is not None:
+        writer.put(Table.BIN_EXITS, exit_key(record.recycled["exits_us"], record.snapshot_id), b"")
 
 
 def drop_snapshot(writer: CatalogWriter, record: SnapshotRecord) -> None:
@@ -87,16 +117,52 @@ def drop_snapshot(writer: CatalogWriter, record: SnapshotRecord) -> None:
     writer.delete(Table.PENDING_SNAPSHOTS, record.snapshot_id.encode())
     slot = record.volume_id.encode() + number_key(record.begun)
     writer.delete(Table.VOLUME_UNFINISHED, slot)
+    if record.tiering is not None:
+        writer.delete(Table.META, tier_due_key(record.snapshot_id))
+    if record.recycled is not None:
+        key = exit_key(record.recycled["exits_us"], record.snapshot_id)
+        writer.delete(Table.BIN_EXITS, key)
     if record.node:
         writer.delete(Table.VOLUME_SNAPSHOTS, record.volume_id.encode() + number_key(record.node))
 
 
+TIER_DUE = b"tier-due/"
+"""What the keys in META begin with that say when a snapshot next moves between the tiers."""
+
+
+def tier_due_key(snapshot_id: str) -> bytes:
+    """Return the key in META that says when a snapshot next moves between the tiers."""
+    return TIER_DUE + snapshot_id.encode("ascii")
+
+
+def tier_due_us(record: SnapshotRecord) -> int | None:
+    """Return when a snapshot next moves between the tiers by itself; None: it does not."""
+    tiering = record.tiering
+    if tiering is None:
+        return None
+    if tiering["progress"] == "in-progress":
+        return int(tiering["ends_us"])
+    return int(tiering["expires_us"]) or None
+
+
 def newest_of_volume(reader: CatalogReader, volume_id: VolumeId) -> SnapshotRecord | None:
-    """Return the most recent live snapshot of a volume, or None."""
+    """Return the most recent live snapshot of a volume, or None.
+
+    One that is in the archive, or was restored from it, is full and shares with none of the others:
+    it is no parent of the next one (semantics section 2.4; EBS documents the first half only).
+    """
     prefix = volume_id.encode()
     for _, value in reader.items(Table.VOLUME_SNAPSHOTS, prefix=prefix, reverse=True):
-        return get_snapshot(reader, SnapshotId(value.decode()))
+        record = get_snapshot(reader, SnapshotId(value.decode()))
+        if not record.is_archived and not record.apart:
+            return record
     return None
+
+
+def snapshots_of_volume(reader: CatalogReader, volume_id: VolumeId) -> list[SnapshotRecord]:
+    """Return the completed snapshots of a volume, in the order of their completion."""
+    found = reader.items(Table.VOLUME_SNAPSHOTS, prefix=volume_id.encode())
+    return [get_snapshot(reader, SnapshotId(value.decode())) for _, value in found]
 
 
 def pending_snapshots(reader: CatalogReader, session: int) -> list[SnapshotId]:

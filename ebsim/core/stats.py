@@ -2,8 +2,9 @@
 
 from ebsim.core.context import StoreContext
 from ebsim.core.snapshots import list_snapshots
+from ebsim.core.tier_rules import archived_blocks
 from ebsim.format.catalog_values import SegmentRecord, Table
-from ebsim.results import StoreStats
+from ebsim.reports import StoreStats
 from ebsim.units import BLOCK_SIZE
 
 
@@ -18,6 +19,7 @@ def store_stats(context: StoreContext) -> StoreStats:
         snapshots=len(snapshots),
         volumes=volumes,
         charged_size_bytes=sum(record.charged_blocks for record in snapshots) * BLOCK_SIZE,
+        archived_size_bytes=sum(archived_blocks(record) for record in snapshots) * BLOCK_SIZE,
         full_size_bytes=sum(record.full_blocks for record in snapshots if record.node) * BLOCK_SIZE,
         stored_size_bytes=context.segments.stored_bytes(),
         catalog_size_bytes=context.catalog.size_bytes(),

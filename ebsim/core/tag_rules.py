@@ -1,13 +1,17 @@
 """The rules for tags that hold wherever tags are given (semantics section 1.5)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ebsim import refusals
+from ebsim.format.records import SnapshotRecord
 
 TAGS_MAX = 50
 TAG_KEY_LENGTH_MAX = 128
 TAG_VALUE_LENGTH_MAX = 256
 RESERVED_PREFIX = "aws:"
+TAGGERS_MAX = 100
+"""Accounts beside its owner that can have tags on one snapshot, as its record has them."""
 
 
 def is_reserved(key: str) -> bool:
@@ -55,3 +59,29 @@ def check_tag_count(tags: Mapping[str, object]) -> None:
     count = sum(not is_reserved(key) for key in tags)
     if count > TAGS_MAX:
         raise refusals.tag_limit(count, TAGS_MAX)
+
+
+def tags_by(record: SnapshotRecord, account: str) -> dict[str, str]:
+    """Return the tags on a snapshot that an account put there: nobody else sees them."""
+    if account == record.owner:
+        return record.tags
+    return record.tags_of_others.get(account, {})
+
+
+def with_tags_by(record: SnapshotRecord, account: str, tags: Mapping[str, str]) -> SnapshotRecord:
+    """Return a snapshot's record with these tags of an account instead of those it had.
+
+    Raises:
+        InvalidInputError: Too many other accounts have tags on it.
+    """
+    if account == record.owner:
+        return replace(record, tags=dict(tags))
+    others = {**record.tags_of_others, account: dict(tags)}
+    others = {name: theirs for name, theirs in others.items() if theirs}
+    if len(others) > TAGGERS_MAX:
+        raise refusals.invalid_value(
+            f"tags of {len(others)} accounts",
+            "Tag",
+            f"Expected those of at most {TAGGERS_MAX} beside its owner on {record.snapshot_id}",
+        )
+    return replace(record, tags_of_others=others)

@@ -9,14 +9,22 @@ from dataclasses import replace
 from typing import Any
 
 from ebsim import refusals
-from ebsim.core.access import own_snapshot, own_snapshots
+from ebsim.core.access import may_use, own_snapshot, owns, visible_snapshot
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.filters import Filtering
 from ebsim.core.images import list_images, own_image, put_image
-from ebsim.core.snapshots import put_snapshot
-from ebsim.core.tag_rules import check_tag, check_tag_count, is_reserved, tag_values
+from ebsim.core.snapshots import get_snapshot, list_snapshots, put_snapshot
+from ebsim.core.tag_rules import (
+    check_tag,
+    check_tag_count,
+    is_reserved,
+    tag_values,
+    tags_by,
+    with_tags_by,
+)
 from ebsim.core.volume_records import managed_volumes, own_volume, put_managed
+from ebsim.format.records import SnapshotRecord
 from ebsim.ids import parse_image_id, parse_snapshot_id, parse_volume_id
 from ebsim.requests import TagQuery
 from ebsim.results import ResourceType, Tag
@@ -152,27 +160,47 @@ def _change(
         for each in changed:
             kinds[each].put(context, writer, each, wanted[each])
         if changed:
-            commit.journal("tags", {**facts, "resource_ids": changed})
+            by = {} if context.caller is None else {"account": context.caller.account}
+            commit.journal("tags", {**facts, **by, "resource_ids": changed})
 
     commit_journaled(context, apply)
 
 
 class _Snapshots:
+    """One's own, also those in the Recycle Bin; and shared ones, with tags of one's own."""
+
     type = ResourceType.SNAPSHOT
 
     @staticmethod
     def get(context: StoreContext, reader: CatalogReader, resource_id: str) -> Tags:
-        return own_snapshot(context, reader, parse_snapshot_id(resource_id)).tags
+        record = _taggable_snapshot(context, reader, resource_id)
+        return tags_by(record, _tagger(context, record))
 
     @staticmethod
     def put(context: StoreContext, writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
-        record = own_snapshot(context, writer, parse_snapshot_id(resource_id))
-        put_snapshot(writer, replace(record, tags=dict(tags)))
+        record = _taggable_snapshot(context, writer, resource_id)
+        put_snapshot(writer, with_tags_by(record, _tagger(context, record), tags))
 
     @staticmethod
     def all(context: StoreContext, reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
-        own = own_snapshots(context, reader)
-        return ((record.snapshot_id, record.tags) for record in own)
+        caller = context.caller
+        for record in list_snapshots(reader):
+            shared = record.recycled is None and may_use(reader, caller, record)
+            if shared or owns(caller, record):
+                yield record.snapshot_id, tags_by(record, _tagger(context, record))
+
+
+def _taggable_snapshot(
+    context: StoreContext, reader: CatalogReader, resource_id: str
+) -> SnapshotRecord:
+    wanted = parse_snapshot_id(resource_id)
+    if owns(context.caller, get_snapshot(reader, wanted)):
+        return own_snapshot(context, reader, wanted, recycled=True)
+    return visible_snapshot(context, reader, wanted)
+
+
+def _tagger(context: StoreContext, record: SnapshotRecord) -> str:
+    return record.owner if context.caller is None else context.caller.account
 
 
 class _Volumes:
@@ -180,11 +208,11 @@ class _Volumes:
 
     @staticmethod
     def get(context: StoreContext, reader: CatalogReader, resource_id: str) -> Tags:
-        return own_volume(context, reader, parse_volume_id(resource_id)).tags
+        return own_volume(context, reader, parse_volume_id(resource_id), recycled=True).tags
 
     @staticmethod
     def put(context: StoreContext, writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
-        record = own_volume(context, writer, parse_volume_id(resource_id))
+        record = own_volume(context, writer, parse_volume_id(resource_id), recycled=True)
         put_managed(writer, replace(record, tags=dict(tags)))
 
     @staticmethod
@@ -198,16 +226,17 @@ class _Images:
 
     @staticmethod
     def get(context: StoreContext, reader: CatalogReader, resource_id: str) -> Tags:
-        return own_image(context, reader, parse_image_id(resource_id)).tags
+        return own_image(context, reader, parse_image_id(resource_id), recycled=True).tags
 
     @staticmethod
     def put(context: StoreContext, writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
-        record = own_image(context, writer, parse_image_id(resource_id))
+        record = own_image(context, writer, parse_image_id(resource_id), recycled=True)
         put_image(writer, replace(record, tags=dict(tags)))
 
     @staticmethod
     def all(context: StoreContext, reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
-        return ((record.image_id, record.tags) for record in list_images(reader, context.caller))
+        images = list_images(reader, context.caller, recycled=True)
+        return ((record.image_id, record.tags) for record in images)
 
 
 _Kind = type[_Snapshots] | type[_Volumes] | type[_Images]

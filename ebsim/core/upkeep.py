@@ -5,12 +5,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ebsim.core.context import StoreContext
 from ebsim.progress import Progress, SilentProgress
-from ebsim.reports import CompactReport, RepairReport
+from ebsim.reports import CheckReport, CompactReport, RepairReport
 from ebsim.requests import DataCheck
-from ebsim.results import CheckReport
+
+if TYPE_CHECKING:
+    from ebsim.keys.unlocking import KeyringAccess
 
 
 class Upkeep:
@@ -36,6 +39,7 @@ class Upkeep:
         self,
         *,
         other: str | os.PathLike[str] | None = None,
+        other_keys: "KeyringAccess | None" = None,
         dry_run: bool = False,
         progress: Progress | None = None,
     ) -> RepairReport:
@@ -46,6 +50,8 @@ class Upkeep:
 
         Args:
             other: The folder of another store to look in.
+            other_keys: Its keyring, for blocks that are encrypted there; None: as this store's, if
+                it is the same, or else where that store says, and opened as this store's is.
             dry_run: Tell what would happen and change nothing.
             progress: Told how far it is.
 
@@ -56,11 +62,13 @@ class Upkeep:
             StoreError: The store cannot be read, or a write failed.
         """
         from ebsim.core.changes import COPIED, writing
+        from ebsim.core.other_store import OtherStore
         from ebsim.core.repair import repair_store
 
-        folder, progress = None if other is None else Path(other), progress or SilentProgress()
+        progress = progress or SilentProgress()
+        place = None if other is None else OtherStore(Path(other), other_keys)
         with writing(self._context, COPIED):
-            return repair_store(self._context, progress, other=folder, dry_run=dry_run)
+            return repair_store(self._context, progress, other=place, dry_run=dry_run)
 
     def compact(self, *, dry_run: bool = False, progress: Progress | None = None) -> CompactReport:
         """Copy what is live out of segments that are not worth keeping, and remove their files.

@@ -140,11 +140,17 @@ def _as_parent(record: SnapshotRecord, epoch: int) -> VolumeParent:
 
 
 def _origin(reader: CatalogReader, volume: VolumeRecord) -> SnapshotRecord | None:
-    """Return the snapshot a volume was made from, if it is still live."""
+    """Return the snapshot a volume was made from, if it is still live.
+
+    One that was archived since shares nothing with the volume any more, also once it is restored:
+    it is of another lineage number then.
+    """
     if volume.origin_id is None:
         return None
     record = find_snapshot(reader, volume.origin_id)
-    return record if record and record.state == SnapshotState.COMPLETED else None
+    if record is None or record.state != SnapshotState.COMPLETED or record.is_archived:
+        return None
+    return record if record.lineage == volume.lineage else None
 
 
 def _made_from(reader: CatalogReader, snapshot_id: SnapshotId) -> list[VolumeRecord]:

@@ -23,6 +23,7 @@ from ebsim.core.paging import VOLUME_PAGE_MAX, Pager, page_size
 from ebsim.core.quotas import load_quotas
 from ebsim.core.tag_rules import check_tags, tag_values
 from ebsim.core.volume_types import validate_modification, validate_new
+from ebsim.format.bin_records import exit_key
 from ebsim.format.catalog_values import Counter, Table
 from ebsim.format.records import (
     SnapshotRecord,
@@ -31,6 +32,7 @@ from ebsim.format.records import (
     encode_volume,
 )
 from ebsim.ids import VolumeId, new_volume_id, parse_snapshot_id, parse_volume_id
+from ebsim.instances import Attachment
 from ebsim.requests import Filter, VolumeModificationRequest, VolumeQuery, VolumeRequest
 from ebsim.results import (
     ModificationState,
@@ -47,15 +49,37 @@ DAY_US = 24 * 3600 * 1_000_000
 MODIFYING_SHARE = 0.01
 """How much of a modification's time it is `modifying`; the rest it is `optimizing`."""
 
-_ATTACHMENT_FILTERS = ("attach-time", "delete-on-termination", "device", "instance-id", "status")
+
+def attachment_of(record: VolumeRecord) -> Attachment | None:
+    """Return where a volume is attached, or None."""
+    if record.attachment is None:
+        return None
+    return Attachment(volume_id=record.volume_id, **record.attachment)
+
+
+def _attached(texts: Callable[[Attachment], list[str]]) -> Callable[[VolumeRecord], list[str]]:
+    """Return what a filter compares of a volume's attachment: nothing without one."""
+
+    def of_volume(record: VolumeRecord) -> list[str]:
+        attachment = attachment_of(record)
+        return [] if attachment is None else texts(attachment)
+
+    return of_volume
+
 
 FILTERS = Filtering[VolumeRecord](
     {
-        **{f"attachment.{name}": lambda _record: [] for name in _ATTACHMENT_FILTERS},
+        "attachment.attach-time": _attached(lambda each: [*moment(each.attach_time_us)]),
+        "attachment.delete-on-termination": _attached(
+            lambda each: [*flag(value=each.delete_on_termination)]
+        ),
+        "attachment.device": _attached(lambda each: [each.device]),
+        "attachment.instance-id": _attached(lambda each: [each.instance_id]),
+        "attachment.status": _attached(lambda _each: ["attached"]),
         "availability-zone": lambda record: [record.zone],
         "create-time": lambda record: moment(record.created_us),
-        "encrypted": lambda _record: flag(value=False),
-        "fast-restored": lambda _record: flag(value=False),
+        "encrypted": lambda record: flag(value=bool(record.domain)),
+        "fast-restored": lambda record: flag(value=record.fast_restored),
         "multi-attach-enabled": lambda _record: flag(value=False),
         "size": lambda record: [str(size_gib(record.size_bytes))],
         "snapshot-id": lambda record: [record.origin_id or ""],
@@ -180,20 +204,31 @@ def get_managed(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
     return record
 
 
+def note_data_bytes(writer: CatalogWriter, volume_id: VolumeId, size: int) -> None:
+    """Remember that a volume's file of live data is, durably, so long at least."""
+    record = get_managed(writer, volume_id)
+    if record.data_bytes < size:
+        put_managed(writer, replace(record, data_bytes=size))
+
+
 def put_managed(writer: CatalogWriter, record: VolumeRecord) -> None:
     """Keep a managed volume's record."""
     assert record.managed, "a scanned source is also kept by its name"
     writer.put(Table.VOLUMES, record.volume_id.encode(), encode_volume(record))
+    if record.recycled is not None and record.state == VolumeState.RECOVERABLE:
+        writer.put(Table.BIN_EXITS, exit_key(record.recycled["exits_us"], record.volume_id), b"")
 
 
-def own_volume(context: StoreContext, reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
-    """Return a managed volume of the caller's.
+def own_volume(
+    context: StoreContext, reader: CatalogReader, volume_id: VolumeId, *, recycled: bool = False
+) -> VolumeRecord:
+    """Return a managed volume of the caller's, with `recycled` also one in the Recycle Bin.
 
     Raises:
         NotFoundError: There is none, or the caller may not see it.
     """
     record = get_managed(reader, volume_id)
-    if not owns(context.caller, record):
+    if not owns(context.caller, record) or (record.recycled is not None and not recycled):
         raise refusals.volume_not_found(volume_id)
     return record
 
@@ -209,10 +244,25 @@ def ensure_own_volumes(context: StoreContext, volume_ids: Sequence[VolumeId]) ->
             own_volume(context, reader, volume_id)
 
 
+def ensure_created(record: VolumeRecord) -> None:
+    """Refuse to use a volume that is still being made.
+
+    Raises:
+        ConflictError: It is `creating`.
+    """
+    if record.state == VolumeState.CREATING:
+        usable = (VolumeState.AVAILABLE, VolumeState.IN_USE)
+        raise refusals.volume_state(record.volume_id, record.state, usable)
+
+
+def all_volumes(reader: CatalogReader) -> list[VolumeRecord]:
+    """Return all volumes, those of scanned sources and copies too."""
+    return [decode_volume(value) for _, value in reader.items(Table.VOLUMES)]
+
+
 def managed_volumes(reader: CatalogReader, caller: Caller | None = None) -> list[VolumeRecord]:
     """Return the managed volumes of a caller, or all, oldest first."""
-    records = [decode_volume(value) for _, value in reader.items(Table.VOLUMES)]
-    own = (each for each in records if each.managed and owns(caller, each))
+    own = (each for each in all_volumes(reader) if each.managed and owns(caller, each))
     return sorted(own, key=lambda record: record.number)
 
 
@@ -232,11 +282,11 @@ def list_volumes(
         wanted = {parse_volume_id(text) for text in query.volume_ids}
         found = [get_managed(reader, volume_id) for volume_id in wanted]
         for record in found:
-            if not owns(caller, record):
+            if not owns(caller, record) or record.recycled is not None:
                 raise refusals.volume_not_found(record.volume_id)
         found.sort(key=lambda record: record.number)
     else:
-        found = managed_volumes(reader, caller)
+        found = [each for each in managed_volumes(reader, caller) if each.recycled is None]
     return [record for record in found if passes(record)]
 
 
@@ -276,7 +326,7 @@ def describe_volumes(
 
 
 def _all_filters(query: VolumeQuery) -> list[Filter]:
-    known = [state.value for state in VolumeState]
+    known = [state.value for state in VolumeState if state is not VolumeState.RECOVERABLE]
     for state in query.states:
         if state not in known:
             raise refusals.invalid_value(state, "status", f"Expected one of: {', '.join(known)}")
@@ -306,6 +356,11 @@ def to_volume(record: VolumeRecord, initialization_percent: int | None = None) -
         tags=dict(record.tags),
         initialization_percent=initialization_percent,
         initialization_rate=record.initialization_rate,
+        encrypted=bool(record.domain),
+        kms_key_id=record.kms_key,
+        fast_restored=record.fast_restored,
+        auto_enable_io=record.auto_enable_io,
+        attachment=attachment_of(record),
     )
 
 

@@ -125,8 +125,6 @@ def validate_new(
     ensure_figures(request)
     if request.size_gib is None and snapshot_gib is None:
         raise refusals.missing_parameter("size/snapshot")
-    if request.encrypted:
-        raise refusals.unsupported("Encrypted volumes are not supported.")
     _check_rate(request, snapshot_gib)
     kind = find_type(request.volume_type)
     size = snapshot_gib if request.size_gib is None else request.size_gib

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from ebsim import refusals
 from ebsim.caller import Caller
 from ebsim.config import SnapshotOptions
-from ebsim.core.access import own_snapshot, owns
+from ebsim.core.access import own_snapshot, owns, usable_snapshot
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
-from ebsim.core.snapshots import get_completed, newest_of_volume
+from ebsim.core.encryption import Preparation, ensure_same_encryption
+from ebsim.core.snapshots import newest_of_volume
 from ebsim.errors import ErrorCode, InvalidInputError
 from ebsim.format.catalog_values import Counter, Table
 from ebsim.format.records import (
@@ -70,6 +71,7 @@ def continue_volume(
     identity: str,
     size_bytes: int,
     options: SnapshotOptions,
+    prepared: Preparation,
 ) -> Continuation:
     """Decide which volume a source is, and what its next snapshot is incremental on.
 
@@ -78,7 +80,8 @@ def continue_volume(
         writer: The transaction; a new volume is kept in it.
         identity: The source's name: its real path.
         size_bytes: Its size now.
-        options: `volume_id`, `new_volume` and `parent` count here.
+        options: `volume_id`, `new_volume`, `parent` and what it says of encryption count here.
+        prepared: How a new volume is encrypted.
 
     Raises:
         InvalidInputError: The source shrank, is larger than 64 TiB, or is known although a parent
@@ -102,7 +105,11 @@ def continue_volume(
             ErrorCode.INVALID_PARAMETER_COMBINATION,
         )
     if known is None or options.new_volume:
-        return _start_volume(context, writer, identity, size_bytes, options)
+        return _start_volume(context, writer, identity, size_bytes, options, prepared)
+    newest = newest_of_volume(writer, known.volume_id)
+    if newest is not None and not known.domain:  # copies have keys that their volume does not know
+        known = replace(known, domain=newest.domain, kms_key=newest.kms_key)
+    ensure_same_encryption(options.encryption, known.volume_id, known.kms_key)
     if size_bytes < known.size_bytes:
         raise InvalidInputError(
             f"{identity} shrank: it has {size_bytes} bytes, and volume {known.volume_id} had "
@@ -116,7 +123,7 @@ def continue_volume(
             Table.SOURCES, source_key(context.acting, known.source)
         )  # it may have moved from there
     put_volume(writer, volume)
-    return Continuation(volume, newest_of_volume(writer, known.volume_id))
+    return Continuation(volume, newest)
 
 
 def _start_volume(
@@ -125,11 +132,12 @@ def _start_volume(
     identity: str,
     size_bytes: int,
     options: SnapshotOptions,
+    prepared: Preparation,
 ) -> Continuation:
     parent = None
     if options.parent is not None:
         own_snapshot(context, writer, options.parent)
-        parent = get_completed(writer, options.parent)
+        parent = usable_snapshot(context, writer, options.parent)
     if parent is not None and size_bytes < parent.size_bytes:
         raise InvalidInputError(
             f"{identity} has {size_bytes} bytes, fewer than snapshot {parent.snapshot_id} with "
@@ -144,8 +152,12 @@ def _start_volume(
         created_us=context.clock.now_us(),
         owner=context.acting.account,
         region=context.acting.region,
+        domain=prepared.settle(writer),
+        kms_key=prepared.kms_key,
     )
     put_volume(writer, volume)
+    if parent is not None and parent.domain != volume.domain:
+        parent = None  # under another data key it begins with a full snapshot
     return Continuation(volume, parent)
 
 

@@ -8,7 +8,8 @@ from ebsim.demo.image import build_image, change_image, check_file_system
 from ebsim.demo.report import ImageReport
 from ebsim.engine import Store
 from ebsim.progress import Progress
-from ebsim.results import CheckReport, DeletedSnapshot, Snapshot
+from ebsim.reports import CheckReport
+from ebsim.results import DeletedSnapshot, Snapshot
 from ebsim.units import BLOCK_SIZE, MIB, format_size
 
 Say = Callable[[str], None]

@@ -4,14 +4,8 @@ from dataclasses import dataclass
 
 from ebsim.demo.image import Changes, FileTree
 from ebsim.ids import SnapshotId
-from ebsim.results import (
-    ChangedBlocks,
-    CheckReport,
-    DeletedSnapshot,
-    RestoreReport,
-    Snapshot,
-    StoreStats,
-)
+from ebsim.reports import CheckReport, StoreStats
+from ebsim.results import ChangedBlocks, DeletedSnapshot, RestoreReport, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,6 @@ _U64 = struct.Struct(">Q")
 _PAIR = struct.Struct(">QQ")
 _LEDGER = struct.Struct(">QI")
 _PLACE = struct.Struct(">IQ")
-_DOMAIN = struct.Struct(">I")
 
 BLOCK_VALUE = struct.Struct("<IIII32s")
 """segment number, offset / 4096, extent / 4096, references, block hash."""
@@ -91,6 +90,10 @@ class Table(Enum):
     EVENTS = b"events"
     POLICIES = b"policies"
     ACCOUNTS = b"accounts"
+    DOMAINS = b"domains"
+    FAST_RESTORES = b"fast_restores"
+    BIN_RULES = b"bin_rules"
+    BIN_EXITS = b"bin_exits"
 
 
 class Counter(Enum):
@@ -108,6 +111,8 @@ class Counter(Enum):
     BLOCK = (b"block", FIRST_BLOCK)
     FREED = (b"freed", 1)
     EVENT = (b"event", 1)
+    DOMAIN = (b"domain", 1)
+    FAST_RESTORE = (b"fast_restore", 1)
 
     @property
     def key(self) -> bytes:
@@ -146,13 +151,15 @@ def ledger_key(sequence: int, position: int) -> bytes:
     return _LEDGER.pack(sequence, position)
 
 
-def hash_key(domain: int, block_hash: BlockHash) -> bytes:
-    """Return the key under which a block is found by content.
+def hash_key(block_hash: BlockHash) -> bytes:
+    """Return the key under which a block is found by content, within its dedup domain.
+
+    The key of the block hash is another in each domain, and random: so is the hash.
 
     Half of the hash is enough to find a block, and saves a fifth of the catalog; the whole hash, in
     the block's record, is compared before two blocks are taken for equal.
     """
-    return _DOMAIN.pack(domain) + block_hash[:HASH_KEY_BYTES]
+    return block_hash[:HASH_KEY_BYTES]
 
 
 def punch_key(segment: int, offset: int) -> bytes:
@@ -271,6 +278,7 @@ class NodeKind(IntEnum):
     SNAPSHOT = 0
     NAMELESS = 1
     HOLD = 2
+    ARCHIVED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,11 +286,12 @@ class NodeRecord:
     """A node of the lineage tree.
 
     Attributes:
-        kind: A live snapshot; a deleted one with several children; or a hold, which keeps the map
-            of a deleted parent alive for a snapshot that is still being made.
+        kind: A live snapshot; a deleted one with several children; a hold, which keeps the map
+            of a deleted parent alive for a snapshot that is still being made; or a snapshot in the
+            archive, which keeps its map and is charged nothing in the standard tier.
         parent: The parent node, 0 for a first snapshot.
         root: The root page of the map it holds; 0 for a nameless node, which holds nothing.
-        snapshot_id: The live snapshot, or an empty text.
+        snapshot_id: The live or archived snapshot, or an empty text.
     """
 
     kind: NodeKind

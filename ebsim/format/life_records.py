@@ -7,7 +7,8 @@ from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.records import decode_json, encode_json
 from ebsim.ids import ImageId, PolicyId, SnapshotId
-from ebsim.results import Event, Image, ImageDevice, ImageState
+from ebsim.images import Image, ImageDevice, ImageState
+from ebsim.results import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class ImageRecord:
         tags: Key to value.
         owner: The account it belongs to.
         region: The Region it lies in.
+        recycled: While it is in the Recycle Bin: for how long (`ebsim.format.bin_records.Stay`).
     """
 
     image_id: ImageId
@@ -43,6 +45,7 @@ class ImageRecord:
     tags: dict[str, str] = field(default_factory=dict)
     owner: str = OWNER_DEFAULT
     region: str = REGION_DEFAULT
+    recycled: dict[str, Any] | None = None
 
     @property
     def snapshot_ids(self) -> list[SnapshotId]:
@@ -81,6 +84,7 @@ class PolicyRecord:
             PolicyDetails.
         owner: The account it belongs to.
         region: The Region it applies to.
+        tags: Its own tags, which mean nothing to it.
     """
 
     policy_id: PolicyId
@@ -90,6 +94,7 @@ class PolicyRecord:
     document: dict[str, Any]
     owner: str = OWNER_DEFAULT
     region: str = REGION_DEFAULT
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def encode_image(record: ImageRecord) -> bytes:

@@ -6,6 +6,7 @@ without a new layout. What there are many of (blocks, pages) has a fixed layout 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.ids import SnapshotId, VolumeId
 from ebsim.results import ChargeCause, ChargeEvent, Snapshot, SnapshotState
+from ebsim.tiering import StorageTier
 from ebsim.units import BLOCK_SIZE
 
 
@@ -42,11 +44,22 @@ class VolumeRecord:
         origin_blocks: Blocks in that map.
         lineage: The lineage of the snapshot it was made from, else 0.
         has_data: Whether its file of live data was made.
+        data_bytes: How long that file is at least, durably since some flush: one that is shorter
+            was cut short.
         initialization_rate: MiB a second at which it is loaded behind the scenes; 0: not bounded.
         epoch: Writes belong to this epoch; each snapshot ends one (`ebsim.core.written_blocks`).
         modifications: Times, in microseconds, of the modifications of the last 24 hours.
         modification: The last one: what `VolumeModification` says.
+        domain: The dedup domain of its blocks and of its live data; 0: unencrypted.
+        kms_key: The ARN of the KMS key it is encrypted under; empty: it is not.
         last_copy: For what stands for the copies of a lineage: the latest one, begun or completed.
+        fast_restored: Whether it was made with a credit of fast snapshot restore: it is `creating`
+            until all of it is loaded.
+        recycled: While it is in the Recycle Bin: for how long (`ebsim.format.bin_records.Stay`).
+        auto_enable_io: EC2's attribute of that name.
+        client_token: What makes the request that made it idempotent; empty: nothing.
+        client_request: A hash of that request, if it had a token.
+        attachment: While it is attached to an instance: the members of `Attachment` but the volume.
     """
 
     volume_id: VolumeId
@@ -69,11 +82,20 @@ class VolumeRecord:
     origin_blocks: int = 0
     lineage: int = 0
     has_data: bool = False
+    data_bytes: int = 0
     initialization_rate: int = 0
     epoch: int = 1
     modifications: list[int] = field(default_factory=list)
     modification: dict[str, Any] | None = None
+    domain: int = 0
+    kms_key: str = ""
     last_copy: str = ""
+    fast_restored: bool = False
+    recycled: dict[str, Any] | None = None
+    auto_enable_io: bool = False
+    client_token: str = ""
+    client_request: str = ""
+    attachment: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +124,15 @@ class SnapshotRecord:
         hold: The node that holds its parent's map while pending, else 0.
         root: The root page of its block map, 0 if nothing is written.
         lineage: Snapshots with the same number descend from one first snapshot.
-        domain: The dedup domain of its blocks.
+        domain: The dedup domain of its blocks; 0: unencrypted.
+        kms_key: The ARN of the KMS key it is encrypted under; empty: it is not.
+        data_key_id: The UUID of its data key; empty: it is not encrypted.
         owner: The account it belongs to.
         region: The Region it lies in.
-        tier: The storage tier.
+        tier: The storage tier: a `StorageTier` value.
+        tiering: How it came to be in that tier (`ebsim.core.tier_rules.Tiering`), or None.
+        apart: It was restored from the archive: it is full, and shares with none of the snapshots
+            of its volume (`ebsim.core.lineage`).
         epoch: The last epoch of a managed volume's writes that it contains; 0 for a scanned source.
         base_epoch: The last epoch that its parent contains: what it adds is of the epochs between.
         set_id: Equal for the members of a multi-volume set, else empty.
@@ -117,8 +144,14 @@ class SnapshotRecord:
             `none`; empty for the default, and once it ended.
         shared_with: The accounts that may make volumes and copies of it.
         public: Whether every account may, unless its owner blocks that.
+        tags_of_others: By account that it is shared with, the tags which that one put on it.
         lock: The lock on it (`ebsim.core.lock_rules.Lock`), or None.
-        copied_from: The Region, a slash, and the snapshot that it is a copy of; empty for none.
+        copied_from: The Region, a slash, and the snapshot that it is a copy of; empty for none. For
+            one in another store, the id of that store and a slash before it.
+        copied_part: What a pending copy from another store has already
+            (`ebsim.core.copied_part.CopiedPart`), or None.
+        recycled: While it is in the Recycle Bin: for how long (`ebsim.format.bin_records.Stay`).
+        started: How it is written block by block (`ebsim.core.started_rules.Started`), or None.
     """
 
     snapshot_id: SnapshotId
@@ -143,9 +176,13 @@ class SnapshotRecord:
     root: int = 0
     lineage: int = 0
     domain: int = 0
+    kms_key: str = ""
+    data_key_id: str = ""
     owner: str = OWNER_DEFAULT
     region: str = REGION_DEFAULT
     tier: str = "standard"
+    tiering: dict[str, Any] | None = None
+    apart: bool = False
     epoch: int = 0
     base_epoch: int = 0
     set_id: str = ""
@@ -155,8 +192,12 @@ class SnapshotRecord:
     compression: str = ""
     shared_with: list[str] = field(default_factory=list)
     public: bool = False
+    tags_of_others: dict[str, dict[str, str]] = field(default_factory=dict)
     lock: dict[str, Any] | None = None
     copied_from: str = ""
+    copied_part: dict[str, int] | None = None
+    recycled: dict[str, Any] | None = None
+    started: dict[str, Any] | None = None
 
     def to_result(self) -> Snapshot:
         """Return the snapshot as a user sees it."""
@@ -164,6 +205,8 @@ class SnapshotRecord:
         percent = 100 if state is SnapshotState.COMPLETED else 0
         if state is SnapshotState.PENDING:
             percent = min(99, 100 * self.scanned_bytes // max(1, self.size_bytes))
+        if self.recycled is not None:
+            state = SnapshotState.RECOVERABLE
         return Snapshot(
             snapshot_id=self.snapshot_id,
             volume_id=self.volume_id,
@@ -181,12 +224,23 @@ class SnapshotRecord:
             parent_id=self.parent_id,
             source=self.source,
             owner=self.owner,
+            encrypted=bool(self.domain),
+            kms_key_id=self.kms_key,
+            data_encryption_key_id=self.data_key_id,
+            storage_tier=StorageTier(self.tier),
+            restore_expiry_time_us=(self.tiering or {}).get("expires_us") or None,
+            copied_from=self.copied_from,
         )
 
     def _message(self, state: SnapshotState) -> str:
         if state is SnapshotState.PENDING and self.deletion_wanted and not self.state_message:
             return "it was deleted while pending, and goes as soon as it is completed"
         return self.state_message
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it is in the archive only, and cannot be read."""
+        return self.tier == StorageTier.ARCHIVE
 
     def charged(self, blocks: int) -> "SnapshotRecord":
         """Return the record with its charge changed by `blocks`."""
@@ -252,6 +306,23 @@ def encode_event(event: ChargeEvent) -> bytes:
     return encode_json(asdict(event))
 
 
+def event_facts(event: ChargeEvent) -> dict[str, Any]:
+    """Return a ledger entry as the journal has it: the sequence number is that of the journal."""
+    facts = asdict(event)
+    del facts["sequence"]
+    return facts
+
+
+def event_of(fields: Mapping[str, Any]) -> ChargeEvent:
+    """Return the ledger entry that has these fields.
+
+    Raises:
+        KeyError, TypeError, ValueError: There is none.
+    """
+    tier = StorageTier(fields.get("tier", StorageTier.STANDARD))
+    return ChargeEvent(**{**fields, "cause": ChargeCause(fields["cause"]), "tier": tier})
+
+
 def decode_event(data: bytes) -> ChargeEvent:
     """Return the ledger entry that `data` holds.
 
@@ -259,7 +330,6 @@ def decode_event(data: bytes) -> ChargeEvent:
         CorruptionError: It is none.
     """
     try:
-        fields = decode_json(data)
-        return ChargeEvent(**{**fields, "cause": ChargeCause(fields["cause"])})
+        return event_of(decode_json(data))
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptionError(f"no ledger entry: {error}", ErrorCode.CORRUPT_CATALOG) from None

@@ -97,10 +97,10 @@ class DataKey:
         """Return the 32-byte key of the domain's block hash."""
         return derive_key(self._key, self._store_id, b"block hash")
 
-    def segment_cipher(self, segment_id: bytes) -> "SegmentCipher":
-        """Return what seals and opens the domain's records in one segment."""
+    def segment_cipher(self, domain: int, segment_id: bytes) -> "SegmentCipher":
+        """Return what seals and opens the records of a domain, which is its own, in one segment."""
         key = derive_key(self._key, self._store_id, b"segment" + segment_id)
-        return SegmentCipher(key, self._store_id, segment_id)
+        return SegmentCipher(key, self._store_id, domain, segment_id)
 
     def sector_cipher(self, volume_id: str) -> SectorCipher:
         """Return what encrypts and decrypts the live data of one volume."""
@@ -111,18 +111,22 @@ class DataKey:
 class SegmentCipher:
     """Seals and opens the payloads of one domain's records in one segment.
 
-    Opening may be done from several threads; sealing by one at a time, each offset once.
+    May be used from several threads; each offset is sealed once.
+
+    Attributes:
+        domain: The number of the domain.
     """
 
-    __slots__ = ("_aead", "_commitment", "_sealed", "_segment_id", "_store_id")
+    __slots__ = ("_aead", "_commitment", "_sealed", "_segment_id", "_store_id", "domain")
 
-    def __init__(self, key: bytes, store_id: bytes, segment_id: bytes) -> None:
+    def __init__(self, key: bytes, store_id: bytes, domain: int, segment_id: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         self._aead = AESGCM(key)
         self._commitment = key_commitment(key, store_id)
         self._store_id = store_id
         self._segment_id = segment_id
+        self.domain = domain
         self._sealed: set[int] = set()
 
     def __repr__(self) -> str:
@@ -154,7 +158,8 @@ class SegmentCipher:
                 that is used twice would give both plain texts away.
         """
         size = sealed_size(len(plain))
-        if header.segment_id != self._segment_id or header.payload_size != size:
+        mine = (self.domain, self._segment_id)
+        if (header.domain, header.segment_id) != mine or header.payload_size != size:
             raise InternalError(f"{self!r} was given another record to seal")
         if header.offset in self._sealed:
             raise InternalError(f"{self!r} was to seal offset {header.offset} twice")

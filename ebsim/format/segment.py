@@ -28,7 +28,7 @@ PAYLOAD_SIZE_MAX = 4 * 1024 * 1024
 """No record's payload is larger: a length beyond it is damage, whatever the checksum says."""
 
 SEGMENT_HEADER = struct.Struct("<8sHHI16s16s32sQ")
-"""magic, version, flags, domain, store id, segment id, hash key, creation time in us."""
+"""magic, version, flags, reserved, store id, segment id, hash key, creation time in us."""
 
 RECORD_HEADER = struct.Struct("<4sBBHII16sQII32s")
 """magic, kind, codec, flags, payload length, plain length, segment id, offset, domain, reserved,
@@ -58,14 +58,12 @@ class SegmentHeader:
     """The first 4096 bytes of a segment.
 
     Attributes:
-        domain: The dedup domain whose blocks it holds; 0 is the store's own, unencrypted.
         store_id: 16 bytes; the store it belongs to.
         segment_id: 16 random bytes; also the file's name.
-        hash_key: The key of the block hash in an unencrypted domain (32 bytes).
+        hash_key: The key of the block hash in the unencrypted domain (32 bytes).
         created_us: When it was made; for people, never for a decision.
     """
 
-    domain: int
     store_id: bytes
     segment_id: bytes
     hash_key: bytes
@@ -79,7 +77,7 @@ def encode_segment_header(header: SegmentHeader) -> bytes:
         SEGMENT_MAGIC,
         SEGMENT_VERSION,
         0,
-        header.domain,
+        0,
         header.store_id,
         header.segment_id,
         header.hash_key,
@@ -100,14 +98,14 @@ def decode_segment_header(data: bytes) -> SegmentHeader:
         raise CorruptionError("no segment header", ErrorCode.CORRUPT_SEGMENT)
     if stored_checksum((data[:-CHECKSUM_SIZE],)) != data[-CHECKSUM_SIZE:]:
         raise CorruptionError("the segment header's checksum is wrong", ErrorCode.CORRUPT_SEGMENT)
-    _, version, flags, domain, store_id, segment_id, key, created = SEGMENT_HEADER.unpack_from(data)
-    if version != SEGMENT_VERSION or flags:
+    _, version, flags, reserved, store_id, segment_id, key, created = SEGMENT_HEADER.unpack_from(
+        data
+    )
+    if version != SEGMENT_VERSION or flags or reserved:
         raise FormatVersionError(
             f"segment of format version {version}, flags {flags}; known is {SEGMENT_VERSION}, 0"
         )
-    return SegmentHeader(
-        domain=domain, store_id=store_id, segment_id=segment_id, hash_key=key, created_us=created
-    )
+    return SegmentHeader(store_id=store_id, segment_id=segment_id, hash_key=key, created_us=created)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +144,9 @@ def record_extent(payload_size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def encode_record(header: RecordHeader, payload: bytes) -> tuple[bytes, bytes, bytes]:
+def encode_record(
+    header: RecordHeader, payload: bytes | memoryview
+) -> tuple[bytes, bytes | memoryview, bytes]:
     """Return a record as header, payload and padding, to be written one after the other."""
     if len(payload) != header.payload_size or len(payload) > PAYLOAD_SIZE_MAX:
         raise InternalError(f"a record with a payload of {len(payload)} bytes")

@@ -10,7 +10,7 @@ from ebsim.format.segment import STORE_ID_SIZE
 from ebsim.units import BLOCK_SIZE
 
 STORE_MAGIC = "ebsim store"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

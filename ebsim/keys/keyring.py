@@ -11,19 +11,18 @@ error or log.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ebsim.caller import Caller
-from ebsim.ids import DataKeyId, new_data_key_id, new_key_id
+from ebsim.ids import new_data_key_id, new_key_id
 from ebsim.keys import recovery_copy, refusals, rules
 from ebsim.keys.keyring_file import (
     write_private,
 )
-from ebsim.keys.materials import Materials
+from ebsim.keys.materials import Materials, NewDataKey
 from ebsim.keys.names import DEFAULT_ALIAS, alias_arn, parse_reference
 from ebsim.keys.open_keyring import KeyringSeams, OpenKeyring, Present
-from ebsim.keys.protection import NO_PROTECTION, Unlocking
 from ebsim.keys.records import (
     EBS_OPERATIONS,
     KeyAlias,
@@ -34,29 +33,13 @@ from ebsim.keys.records import (
     KeyState,
     KmsKey,
 )
+from ebsim.keys.unlocking import NO_PROTECTION, Unlocking
 from ebsim.keys.wrapping import KEY_SIZE, Binding, decode_wrapped
 from ebsim.storage.failures import write_failure
 
 KEYRING_ID_SIZE = 16
 GRANT_ID_SIZE = 32
 DEFAULT_DESCRIPTION = "Default key that protects EBS volumes when no other key is defined"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDataKey:
-    """A data key that was just made.
-
-    Attributes:
-        data_key_id: Its id.
-        key_arn: The KMS key that wrapped it.
-        wrapped: To be kept; only that key, for the same store and id, unwraps it.
-        plain: 32 bytes; never to be written down.
-    """
-
-    data_key_id: DataKeyId
-    key_arn: str
-    wrapped: bytes
-    plain: bytes = field(repr=False)
 
 
 class Keyring:
@@ -80,6 +63,19 @@ class Keyring:
     def path(self) -> Path:
         """Where it is."""
         return self._ring.path
+
+    @property
+    def keyring_id(self) -> str:
+        """Which one it is: 32 hex digits, the same in all its copies and after a recovery.
+
+        Raises:
+            NotFoundError, StoreError, FormatVersionError, CorruptionError: As `open`.
+        """
+        return self._ring.read().contents.keyring_id
+
+    def let_go(self) -> None:
+        """Close its file, so that nothing of its folder is in use; a later use opens it again."""
+        self._ring.let_go()
 
     @classmethod
     def create(
@@ -472,6 +468,19 @@ class Keyring:
         rules.require_owner(key, caller, "ListGrants")
         return list(key.grants)
 
+    def usable_key(self, caller: Caller, reference: str, operation: KeyOperation) -> KmsKey:
+        """Return a key that the caller may use so now; what it is was proved with the root key.
+
+        His `alias/aws/ebs` is made if it is not there.
+
+        Raises:
+            NotFoundError, ConflictError: There is no such key, it is not enabled, or the caller
+                may not use it.
+            InvalidInputError, WrongKeyError, StoreError, CorruptionError: As `unlock`.
+        """
+        self.unlock()
+        return self.opened(caller, self.resolve(reference, caller).arn, operation)[0]
+
     # data keys
 
     def generate_data_key(self, caller: Caller, reference: str, store_id: bytes) -> NewDataKey:
@@ -499,7 +508,7 @@ class Keyring:
                 CorruptionError: As `generate_data_key`.
         """
         operation = KeyOperation.GENERATE_DATA_KEY_WITHOUT_PLAINTEXT
-        key, materials = self._usable(caller, reference, operation)
+        key, materials = self.opened(caller, reference, operation)
         return materials.wrap_data_key(key, data_key, binding)
 
     def unwrap_data_key(
@@ -514,7 +523,7 @@ class Keyring:
                 key's.
             InvalidInputError, WrongKeyError, StoreError: As `unlock`.
         """
-        key, materials = self._usable(caller, reference, KeyOperation.DECRYPT)
+        key, materials = self.opened(caller, reference, KeyOperation.DECRYPT)
         return materials.unwrap_data_key(key, wrapped, binding)
 
     def rewrap_data_key(
@@ -528,7 +537,7 @@ class Keyring:
             NotFoundError, ConflictError, CorruptionError, InvalidInputError, WrongKeyError,
                 StoreError: As `unwrap_data_key`.
         """
-        key, materials = self._usable(caller, reference, KeyOperation.RE_ENCRYPT)
+        key, materials = self.opened(caller, reference, KeyOperation.RE_ENCRYPT)
         data_key = materials.unwrap_data_key(key, wrapped, binding)
         if decode_wrapped(wrapped)[0] == key.materials[-1].version:
             return wrapped
@@ -576,7 +585,7 @@ class Keyring:
             materials=(),
         )
 
-    def _usable(
+    def opened(
         self, caller: Caller, reference: str, operation: KeyOperation
     ) -> tuple[KmsKey, Materials]:
         """Return an enabled key that the caller may use so, and what opens its materials."""

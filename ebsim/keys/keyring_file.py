@@ -186,6 +186,13 @@ class KeyringFile:
         self._held, self._stamp, self._data = file, stamp, data
         return self._document
 
+    def let_go(self) -> None:
+        """Close the file that is held; the next read opens it again."""
+        held, self._held = self._held, None
+        self._stamp = None
+        if held is not None:
+            held.close()
+
     def write(self, data: bytes, *, new: bool = False) -> None:
         """Replace the keyring, durably; the lock is held.
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from ebsim.entropy import Entropy
+from ebsim.ids import DataKeyId
 from ebsim.keys import rules
 from ebsim.keys.records import KeyMaterial, KmsKey
 from ebsim.keys.recovery_copy import PlainKey
@@ -16,6 +17,23 @@ from ebsim.keys.wrapping import (
     unwrap,
     wrap,
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDataKey:
+    """A data key that was just made.
+
+    Attributes:
+        data_key_id: Its id.
+        key_arn: The KMS key that wrapped it.
+        wrapped: To be kept; only that key, for the same store and id, unwraps it.
+        plain: 32 bytes; never to be written down.
+    """
+
+    data_key_id: DataKeyId
+    key_arn: str
+    wrapped: bytes
+    plain: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,14 @@ class Materials:
         version, wrapped = decode_wrapped(data)
         secret = self._open(key, rules.material_of(key, version))
         return unwrap(secret, wrapped, about_data_key(binding, key.arn, version))
+
+    def secret_of(self, key: KmsKey, version: int) -> bytes:
+        """Return the 32 bytes of a version of a key's material.
+
+        Raises:
+            CorruptionError: There is none, or it does not open.
+        """
+        return self._open(key, rules.material_of(key, version))
 
     def _seal(self, key: KmsKey, version: int, secret: bytes) -> bytes:
         return wrap(self.root, secret, self._about(key, version), self.entropy)

@@ -23,8 +23,9 @@ from ebsim.keys.keyring_file import (
     verify_document,
 )
 from ebsim.keys.materials import Materials
-from ebsim.keys.protection import Unlocking, protect, unprotect
+from ebsim.keys.protection import protect, unprotect
 from ebsim.keys.records import KeyringContents
+from ebsim.keys.unlocking import Unlocking
 from ebsim.keys.wrapping import KEY_SIZE
 from ebsim.storage.files import Files, PosixFiles
 from ebsim.storage.locks import LockFile
@@ -91,6 +92,11 @@ class OpenKeyring:
     def path(self) -> Path:
         """Where it is."""
         return self._file.path
+
+    def let_go(self) -> None:
+        """Close its file; whoever uses it again opens it again."""
+        with self._mutex:
+            self._file.let_go()
 
     def version(self) -> int:
         """Return a number that is another as soon as anybody changed the keyring.

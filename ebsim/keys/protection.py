@@ -12,9 +12,6 @@ from an argument, which everybody sees. Nothing here keeps, logs or prints it.
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ebsim.entropy import Entropy
@@ -22,80 +19,13 @@ from ebsim.errors import EbsimError, InvalidInputError, WrongKeyError
 from ebsim.format.records import encode_json
 from ebsim.format.sealing import derive_key
 from ebsim.keys.private_files import private_stamp
-from ebsim.keys.refusals import invalid_value, keyring_damaged, keyring_locked, wrong_secret
+from ebsim.keys.refusals import keyring_damaged, keyring_locked, wrong_secret
+from ebsim.keys.unlocking import KEY_FILE, NONE, SCRYPT, SECRET_SIZE_MAX, ScryptCost, Unlocking
 from ebsim.keys.wrapping import KEY_SIZE, joined, unwrap, wrap
-from ebsim.refusals import invalid_combination
 from ebsim.storage.failures import read_failure
 from ebsim.storage.files import Files
 
-NONE, SCRYPT, KEY_FILE = "none", "scrypt", "key-file"
-
 SALT_SIZE = 32
-LOG2_N_MIN = 14
-"""16 MiB and 0.04 s a guess: what RFC 7914's author called the least, for logins."""
-
-LOG2_N_MAX = 24
-"""16 GiB: a keyring that asks for more is damaged, or made to hurt."""
-
-SECRET_SIZE_MAX = 1 << 20
-"""Of a passphrase or key file, in bytes: no one has more, and it must end somewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScryptCost:
-    """How long one guess takes: 128 * 2**log2_n * r bytes of memory, p times.
-
-    The default takes 128 MiB and about 0.4 s.
-
-    Raises:
-        InvalidInputError: It is below the floor, or beyond all use.
-    """
-
-    log2_n: int = 17
-    r: int = 8
-    p: int = 1
-
-    def __post_init__(self) -> None:
-        if not (
-            LOG2_N_MIN <= self.log2_n <= LOG2_N_MAX and 8 <= self.r <= 32 and 1 <= self.p <= 16
-        ):
-            raise invalid_value(
-                f"scrypt with N=2**{self.log2_n}, r={self.r}, p={self.p} is out of bounds: N is "
-                f"2**{LOG2_N_MIN} to 2**{LOG2_N_MAX}, r 8 to 32, p 1 to 16"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unlocking:
-    """What opens a keyring, or will: at most one of the three; none: no protection.
-
-    Attributes:
-        passphrase: Asks for the passphrase, and returns it.
-        passphrase_command: A command that prints it, with its arguments; no shell is used.
-        key_file: A file of at least 32 bytes that are hard to guess.
-        cost: Of scrypt, when a keyring is protected by a passphrase from now on.
-    """
-
-    passphrase: Callable[[], str] | None = field(default=None, repr=False)
-    passphrase_command: str | None = field(default=None, repr=False)
-    key_file: Path | None = None
-    cost: ScryptCost = ScryptCost()
-
-    def method(self) -> str:
-        """Return how a keyring is protected with it.
-
-        Raises:
-            InvalidInputError: More than one thing was given.
-        """
-        given = (self.passphrase, self.passphrase_command, self.key_file)
-        if sum(each is not None for each in given) > 1:
-            raise invalid_combination("a keyring has one passphrase or one key file, not both")
-        if self.key_file is not None:
-            return KEY_FILE
-        return NONE if given == (None, None, None) else SCRYPT
-
-
-NO_PROTECTION = Unlocking()
 
 
 def protect(
@@ -182,6 +112,8 @@ def _passphrase_bytes(unlocking: Unlocking) -> bytes:
         passphrase = _command_output(unlocking.passphrase_command)
     elif unlocking.passphrase is not None:
         passphrase = unlocking.passphrase().encode("utf-8", "surrogateescape")
+    elif unlocking.ask is not None:
+        passphrase = unlocking.ask().encode("utf-8", "surrogateescape")
     else:
         raise keyring_locked(
             "the keyring is protected by a passphrase: give --passphrase-command or "

@@ -30,7 +30,7 @@ class KeyState(StrEnum):
 
 
 class KeyOperation(StrEnum):
-    """What EBS does with a key (semantics section 5), and so what is granted."""
+    """What is done with a key, and so what is granted (KMS splits ReEncrypt in two)."""
 
     CREATE_GRANT = "CreateGrant"
     DECRYPT = "Decrypt"
@@ -38,9 +38,10 @@ class KeyOperation(StrEnum):
     GENERATE_DATA_KEY = "GenerateDataKey"
     GENERATE_DATA_KEY_WITHOUT_PLAINTEXT = "GenerateDataKeyWithoutPlaintext"
     RE_ENCRYPT = "ReEncrypt"
+    ENCRYPT = "Encrypt"
 
 
-EBS_OPERATIONS = tuple(KeyOperation)
+EBS_OPERATIONS = tuple(each for each in KeyOperation if each is not KeyOperation.ENCRYPT)
 """All that somebody needs who works with encrypted snapshots that are shared with him."""
 
 

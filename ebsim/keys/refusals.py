@@ -1,4 +1,4 @@
-"""The table of refusals about keys: KMS's codes, and EC2's where a key fails an EBS operation.
+"""The table of refusals about keys: KMS's codes. EC2's are in `ebsim.refusals`.
 
 Each function returns an exception, for the caller to raise. The codes are those that KMS's API
 documents for the operation; which of them it gives where several fit, and the wording, is assumed
@@ -8,6 +8,7 @@ throughout, and can be changed here. *Assumed* at a function says that its very 
 from pathlib import Path
 
 from ebsim.errors import (
+    KEY_FAILURES,
     ConflictError,
     CorruptionError,
     EbsimError,
@@ -18,18 +19,9 @@ from ebsim.errors import (
     StoreError,
     WrongKeyError,
 )
+from ebsim.refusals import customer_key_revoked
 
-KEY_NOT_ACCESSIBLE = "Given key ID is not accessible"
-"""EBS's `StateMessage` of a copy that ended in `error` for its key (semantics section 5)."""
-
-UNUSABLE = frozenset(
-    {
-        ErrorCode.KEY_NOT_FOUND,
-        ErrorCode.KEY_DISABLED,
-        ErrorCode.KEY_INVALID_STATE,
-        ErrorCode.ACCESS_DENIED,
-    }
-)
+UNUSABLE = KEY_FAILURES - {ErrorCode.CUSTOMER_KEY_REVOKED}
 """Codes that mean to EBS: the key cannot be used."""
 
 # references
@@ -99,6 +91,25 @@ def managed_by_aws(operation: str, key_arn: str) -> ConflictError:
     )
 
 
+# messages
+
+
+def invalid_ciphertext() -> InvalidInputError:
+    """Return the refusal of what no key of this keyring encrypted so; it does not say why."""
+    return InvalidInputError(
+        "The ciphertext is damaged, is none of this keyring's, or its encryption context is another"
+        " one",
+        ErrorCode.INVALID_CIPHERTEXT,
+    )
+
+
+def incorrect_key(key_arn: str) -> InvalidInputError:
+    """Return the refusal to decrypt with another key than the one that encrypted."""
+    return InvalidInputError(
+        f"{key_arn} is not the key that encrypted the ciphertext", ErrorCode.INCORRECT_KEY
+    )
+
+
 # values
 
 
@@ -142,8 +153,33 @@ def unusable_key(reference: str, error: EbsimError) -> EbsimError:
     """
     if error.code not in UNUSABLE:
         return error
-    return ConflictError(
-        f"The customer key '{reference}' cannot be used: {error}", ErrorCode.CUSTOMER_KEY_REVOKED
+    return customer_key_revoked(reference, str(error))
+
+
+# what EBS refuses about encryption
+
+
+def key_without_flag() -> InvalidInputError:
+    """Return the refusal of a KMS key for what is not to be encrypted, in EC2's very words."""
+    return InvalidInputError(
+        "The parameter [KmsKeyId] requires the parameter Encrypted to be set.",
+        ErrorCode.INVALID_PARAMETER_DEPENDENCY,
+    )
+
+
+def copy_must_be_encrypted(why: str) -> InvalidInputError:
+    """Return the refusal of a copy without encryption (the code and the wording are assumed)."""
+    return InvalidInputError(
+        f"Value (false) for parameter encrypted is invalid. The copy is encrypted, since {why}; "
+        "leave the parameter out.",
+        ErrorCode.INVALID_PARAMETER_VALUE,
+    )
+
+
+def start_encryption(message: str) -> InvalidInputError:
+    """Return the refusal of what StartSnapshot is asked about encryption."""
+    return InvalidInputError(
+        f"The encryption parameters are not valid: {message}.", ErrorCode.VALIDATION
     )
 
 
@@ -153,9 +189,53 @@ def unusable_key(reference: str, error: EbsimError) -> EbsimError:
 def keyring_missing(path: Path) -> NotFoundError:
     """Return the error for a keyring that is not there."""
     return NotFoundError(
-        f"there is no keyring at {path}: name another with --keyring or EBSIM_KEYRING, or make it "
-        "again from its recovery copy",
+        f"there is no keyring at {path}: `ebsim key create` makes one with its first key; name "
+        "another place with --keyring or EBSIM_KEYRING, or bring a lost one back with `ebsim key "
+        "recover`",
         ErrorCode.KEYRING_NOT_FOUND,
+    )
+
+
+def keyring_lost(path: Path, keyring_id: str) -> NotFoundError:
+    """Return the refusal to make a keyring anew for a store that had one."""
+    return NotFoundError(
+        f"the keyring of this store ({keyring_id}) is not at {path}: name the place where it is "
+        "with --keyring or EBSIM_KEYRING, put a copy of it back, or make it again from its "
+        "recovery copy with `ebsim key recover`",
+        ErrorCode.KEYRING_NOT_FOUND,
+    )
+
+
+def wrong_keyring(path: Path, wanted: str, found: str) -> WrongKeyError:
+    """Return the refusal of a keyring that is another store's."""
+    return WrongKeyError(
+        f"{path} is keyring {found}, and this store's is {wanted}: name that one with --keyring or "
+        "EBSIM_KEYRING"
+    )
+
+
+def keyring_inside(path: Path, store: Path) -> InvalidInputError:
+    """Return the refusal of a place for a keyring that is within a store."""
+    return InvalidInputError(
+        f"{path} is within the store {store}, where the keyring can only be keyring.json: leave "
+        "its place out, or choose one outside of the store"
+    )
+
+
+def recovery_copy_inside(path: Path) -> InvalidInputError:
+    """Return the refusal of a recovery copy that would lie in the store."""
+    return InvalidInputError(
+        f"{path} is within the store: a recovery copy there is lost with it, and opens it to "
+        "whoever copies it; choose a place elsewhere"
+    )
+
+
+def keyring_of_other(path: Path, error: EbsimError) -> EbsimError:
+    """Return an error about a keyring that is not the used store's, but another's."""
+    return type(error)(
+        f"the keyring of the other store, {path}: {error.message} (the other store's has options "
+        "of its own: --to-keyring, --to-key-file, --to-passphrase-command)",
+        error.code,
     )
 
 

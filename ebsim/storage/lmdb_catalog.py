@@ -30,7 +30,7 @@ from ebsim.errors import (
 from ebsim.format.catalog_values import Table
 from ebsim.format.checksum import CHECKSUM_SIZE, stored_checksum
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
-from ebsim.storage.failures import is_no_space, write_failure
+from ebsim.storage.failures import is_no_space, is_quota_full, write_failure
 
 if TYPE_CHECKING:
     from ebsim.storage.catalog_watch import CatalogWatch
@@ -382,7 +382,8 @@ class LmdbCatalog:
 
     def _failure(self, error: lmdb.Error, code: ErrorCode) -> StoreError | LimitExceededError:
         facts = os.statvfs(self._path)
-        if facts.f_bavail * facts.f_frsize < FREE_BYTES_MIN or str(errno.ENOSPC) in str(error):
+        is_full = facts.f_bavail * facts.f_frsize < FREE_BYTES_MIN
+        if is_full or str(errno.ENOSPC) in str(error) or is_quota_full(self._path, FREE_BYTES_MIN):
             return LimitExceededError(
                 f"no space left on the file system of {self._path}: delete snapshots, or free "
                 "space otherwise, and try again",

@@ -6,15 +6,21 @@ reserve is removed for as long as that takes, and made again when there is room.
 Recording that a snapshot failed gives nothing back. It may use only what is more than the part for
 deletions, and what it leaves is taken back at once. Nobody else may use space up while that part is
 missing and could not be made again: `Reserve.ensure_room`.
+
+What a file system says is free is not free for a user whose quota is used up (ext4, XFS). So what
+finds no space is done once more with the reserve given up: `Room.give`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from ebsim.errors import ErrorCode, LimitExceededError
 from ebsim.storage.files import File, Files
 from ebsim.units import KIB, MIB
+
+T = TypeVar("T")
 
 RESERVE_SIZE = 16 * MIB
 """A deletion commits in steps. The first is the largest: about 2 MiB for each TiB it frees."""
@@ -30,6 +36,48 @@ PART_MIN = 2 * MIB
 
 LEFT_FREE = 256 * KIB
 """What is left free when the reserve takes all there is: a file system counts a little more."""
+
+
+class Room:
+    """What `Reserve.released_if_low` gives to its block.
+
+    Args:
+        shrink: Gives the reserve up.
+        size: Returns how large it is.
+
+    Attributes:
+        released: How large the reserve was that was given up; 0: it was not.
+    """
+
+    def __init__(self, shrink: Callable[[], None], size: Callable[[], int]) -> None:
+        self._shrink = shrink
+        self._size = size
+        self.released = 0
+
+    def release(self) -> None:
+        """Give the reserve up; raises OSError where there is none."""
+        self.released = self._size()
+        self._shrink()
+
+    def give(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns; where it finds no space, once more without the reserve.
+
+        Args:
+            work: Leaves nothing behind where it finds no space.
+
+        Raises:
+            Exception: What `work` raises; LimitExceededError (NoSpace) only without a reserve.
+        """
+        try:
+            return work()
+        except LimitExceededError as error:
+            if error.code != ErrorCode.NO_SPACE or self.released:
+                raise
+            try:
+                self.release()
+            except OSError:
+                raise error from None
+        return work()
 
 
 class Reserve:
@@ -76,22 +124,21 @@ class Reserve:
         )
 
     @contextmanager
-    def released_if_low(self, *, keep: int = 0) -> Iterator[None]:
+    def released_if_low(self, *, keep: int = 0) -> Iterator["Room"]:
         """Give up the reserve for the block if space is low, and make it again afterwards.
 
         Args:
             keep: So many bytes of it are not given up: for what gives nothing back itself.
         """
-        before = 0
+        room = Room(lambda: self._shrink(keep), self._size)
         with suppress(OSError):
             if self._files.free_bytes(self._path.parent) < ROOM_MIN:
-                before = self._size()
-                self._shrink(keep)
+                room.release()
         try:
-            yield
+            yield room
         finally:
-            if not self.fill() and before:
-                self._take_back(before)
+            if not self.fill() and room.released:
+                self._take_back(room.released)
 
     def _size(self) -> int:
         try:

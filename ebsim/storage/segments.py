@@ -10,12 +10,13 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ebsim import failpoints
 from ebsim.errors import CorruptionError, ErrorCode, StoreError
-from ebsim.format.block_hash import HASH_SIZE
+from ebsim.format.sealing import SegmentCipher, sealed_size
 from ebsim.format.segment import (
     ALIGNMENT,
     PAYLOAD_SIZE_MAX,
@@ -31,6 +32,7 @@ from ebsim.format.segment import (
 )
 from ebsim.storage.failures import read_failure, write_failure
 from ebsim.storage.files import File, Files
+from ebsim.units import BLOCK_SIZE
 
 RECORD_EXTENT_MAX = record_extent(PAYLOAD_SIZE_MAX)
 
@@ -38,6 +40,21 @@ OPEN_FILES_MAX = 64
 """Segments kept open for reading; beyond, the one unused for longest is closed."""
 
 _NAME = re.compile(r"([0-9a-f]{32})\.seg\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFacts:
+    """What is said of a block when its record is appended.
+
+    Attributes:
+        codec: How the payload was made from the block.
+        block_hash: The hash of its plain bytes, in its dedup domain.
+        cipher: Seals the payload, for an encrypted domain; None for the unencrypted one.
+    """
+
+    codec: Codec
+    block_hash: bytes
+    cipher: SegmentCipher | None = None
 
 
 class SegmentWriter(Protocol):
@@ -57,12 +74,14 @@ class SegmentWriter(Protocol):
         self,
         kind: RecordKind,
         payload: bytes,
-        *,
-        codec: Codec = Codec.PLAIN,
-        plain_size: int | None = None,
-        block_hash: bytes = bytes(HASH_SIZE),
+        block: BlockFacts | None = None,
     ) -> tuple[int, int]:
         """Write a record at the end; return its offset and extent. Safe for several threads.
+
+        Args:
+            kind: What it holds.
+            payload: Its payload, not sealed yet.
+            block: For a block, and only for one, what else is said of it.
 
         Raises:
             LimitExceededError: No space; the segment must be cut off at its published end.
@@ -181,29 +200,43 @@ class LocalSegmentWriter:
         self,
         kind: RecordKind,
         payload: bytes,
-        *,
-        codec: Codec = Codec.PLAIN,
-        plain_size: int | None = None,
-        block_hash: bytes = bytes(HASH_SIZE),
+        block: BlockFacts | None = None,
     ) -> tuple[int, int]:
         """Write a record at the end; return its offset and extent."""
-        size = len(payload) if plain_size is None else plain_size
         with self._lock:
-            header = RecordHeader(
-                kind=kind,
-                codec=codec,
-                payload_size=len(payload),
-                plain_size=size,
-                segment_id=self._segment_id,
-                offset=self._end,
-                block_hash=block_hash,
-            )
+            header = self._header(kind, len(payload), block)
             self._end += header.extent
+        sealed: bytes | memoryview = payload
+        if block is not None and block.cipher is not None:
+            out = bytearray(header.payload_size)
+            sealed = block.cipher.seal_into(header, payload, out)
         try:
-            self._file.write_at(header.offset, encode_record(header, payload))
+            self._file.write_at(header.offset, encode_record(header, sealed))
         except OSError as error:
             raise write_failure(error, self._path) from error
         return header.offset, header.extent
+
+    def _header(self, kind: RecordKind, size: int, block: BlockFacts | None) -> RecordHeader:
+        if block is None:
+            return RecordHeader(
+                kind=kind,
+                codec=Codec.PLAIN,
+                payload_size=size,
+                plain_size=size,
+                segment_id=self._segment_id,
+                offset=self._end,
+            )
+        cipher = block.cipher
+        return RecordHeader(
+            kind=kind,
+            codec=block.codec,
+            payload_size=size if cipher is None else sealed_size(size),
+            plain_size=BLOCK_SIZE,
+            segment_id=self._segment_id,
+            offset=self._end,
+            domain=0 if cipher is None else cipher.domain,
+            block_hash=block.block_hash,
+        )
 
     def sync(self) -> None:
         """Make every record appended so far durable."""

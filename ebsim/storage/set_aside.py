@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from ebsim import failpoints
 from ebsim.format.checksum import stored_checksum
 from ebsim.storage.failures import write_failure
 from ebsim.storage.files import Files
@@ -75,4 +76,6 @@ class SetAside:
             file.sync()
         finally:
             file.close()
+        failpoints.reach("set-aside.written")
         self._files.rename(temporary, self._folder / name)
+        failpoints.reach("set-aside.renamed")

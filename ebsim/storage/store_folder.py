@@ -28,7 +28,7 @@ from ebsim.storage.lmdb_catalog import LmdbCatalog
 from ebsim.storage.locks import LockFile, Region
 from ebsim.storage.reserve import Reserve
 from ebsim.storage.segments import LocalSegmentStore, SegmentStore
-from ebsim.storage.store_safety import ensure_safe, make_safe
+from ebsim.storage.store_safety import KEYRING_FILES, ensure_safe, make_safe
 
 HEADER_NAME = "store.json"
 LOCK_NAME = "lock"
@@ -103,6 +103,11 @@ def _ensure_no_store(folder: Path, files: Files) -> None:
     if HEADER_NAME in present:
         raise ConflictError(f"{folder} holds a store already", ErrorCode.STORE_EXISTS)
     _ensure_no_segments(folder, files)
+    if found := present & set(KEYRING_FILES):
+        raise InvalidInputError(
+            f"{folder} holds a keyring ({min(found)}) and no store: put the store back beside it, "
+            "or make a store elsewhere and name the keyring with --keyring"
+        )
     ours = {"segments", "catalog", LOCK_NAME, STATE_NAME, f".{HEADER_NAME}"}
     if foreign := present - ours:
         raise InvalidInputError(

@@ -16,7 +16,21 @@ from ebsim.storage.files import DIRECTORY_MODE, Files, PosixFiles, why_unsafe
 
 _FOLDERS = ("catalog", "segments", "volumes")
 _HEADER = "store.json"
-_FILES = (_HEADER, "lock", "reserve", "catalog.state", "catalog/data.mdb", "catalog/lock.mdb")
+
+KEYRING_NAME = "keyring.json"
+"""The keyring, where it lies in the store; beside it, its lock file and what replaces it."""
+
+KEYRING_FILES = (KEYRING_NAME, f".{KEYRING_NAME}.lock", f".{KEYRING_NAME}.new")
+
+_FILES = (
+    _HEADER,
+    "lock",
+    "reserve",
+    "catalog.state",
+    "catalog/data.mdb",
+    "catalog/lock.mdb",
+    *KEYRING_FILES,
+)
 
 
 def ensure_safe(folder: Path, files: Files) -> None:

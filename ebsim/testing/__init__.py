@@ -5,5 +5,6 @@ faults, held_copies      snapshots that wait or fail, disks that are full or fai
 sources, seams           volumes in memory, time and randomness that a test holds
 model, invariants        the specification as a program, and the comparison of a store with it
 histories, strategies    random histories beside the model; they need hypothesis
+account_histories        the same for several accounts, beside rights_model
 numbered_writes          proof of points in time
 """

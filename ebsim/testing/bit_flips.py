@@ -17,6 +17,7 @@ from ebsim.errors import EbsimError
 from ebsim.results import SnapshotState
 from ebsim.testing.damage import flip_bit, vouch_for_catalog
 from ebsim.testing.seams import ManualClock, SeededEntropy
+from ebsim.tiering import StorageTier
 from ebsim.units import block_count
 
 PATIENCE_S = 30
@@ -64,11 +65,15 @@ class StoreAnswers:
             store.tags.list(),
             store.quotas,
             [store.snapshot_history(shown.snapshot_id) for shown in snapshots],
+            [store.permissions.describe(shown.snapshot_id) for shown in snapshots],
+            store.tiers.describe(),
+            store.recycle_bin.rules.list(),
+            store.recycle_bin.snapshots(),
         )
         self.blocks = {
             (shown.snapshot_id, index): store.read_block(shown.snapshot_id, index)
             for shown in snapshots
-            if shown.state is SnapshotState.COMPLETED
+            if shown.state is SnapshotState.COMPLETED and shown.storage_tier is StorageTier.STANDARD
             for index in range(block_count(shown.size_bytes))
         }
 

@@ -12,6 +12,7 @@ import json
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import ebsim.core
+import ebsim.keys
 import ebsim.storage
 import ebsim.volumes
 from ebsim import failpoints
@@ -29,20 +31,37 @@ from ebsim.engine import Seams, Store
 from ebsim.results import SnapshotState
 from ebsim.storage.files import Files, PosixFiles
 from ebsim.storage.reserve import RESERVE_SIZE
+from ebsim.testing.kept_story import pieces_of_folder, plain_in, secrets_in
 from ebsim.testing.machine_play import Moment
 from ebsim.testing.seams import ManualClock, SeededEntropy
+from ebsim.testing.sources import disk_of
 from ebsim.testing.volume_story import (
     Actor,
     Ids,
     Line,
     assert_files_survived,
     assert_story_survived,
+    content,
     perform,
 )
 from ebsim.testing.worker import Counted, Steps
 
 PATIENCE_S = 120
 """Far more than a story takes, also on a busy machine."""
+
+OTHER = "other"
+"""The folder, beside the store, of the other store that a repair takes blocks from."""
+
+
+CIPHERS = (
+    "ciphers.aead",
+    "ciphers.algorithms",
+    "ciphers.modes",
+    "hashes",
+    "kdf.hkdf",
+    "kdf.scrypt",
+)
+"""What encrypting imports when it is first needed."""
 
 
 class FrugalFiles(PosixFiles):
@@ -55,9 +74,11 @@ class FrugalFiles(PosixFiles):
 
 def import_everything() -> None:
     """Import what a store may need, so that children need not."""
-    for package in (ebsim.storage, ebsim.core, ebsim.volumes):
+    for package in (ebsim.storage, ebsim.keys, ebsim.core, ebsim.volumes):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
+    for name in CIPHERS:
+        importlib.import_module(f"cryptography.hazmat.primitives.{name}")
 
 
 class ForkedPlay:
@@ -125,11 +146,15 @@ class ForkedPlay:
         """
 
         def act(child: "Child") -> None:
-            story, done = self.story, self.done
-            assert_story_survived(child.store, story, done, self.ids, cut=cut)
+            story, done, other = self.story, self.done, self._folder / OTHER
+            other_or_none = other if other.exists() else None
+            assert_story_survived(child.store, story, done, self.ids, cut=cut, other=other_or_none)
             child.store.close()
 
         assert_files_survived(self._folder, self.story, self.done)
+        plain = plain_in(pieces_of_folder(self._folder / "store"), secrets_in(self.story))
+        if plain:
+            raise AssertionError(f"contents {plain} of what is encrypted are on the disk")
         self._fork(None, act)
 
     def _fork(self, die_at: Moment, act: "Callable[[Child], object]") -> bool:
@@ -220,6 +245,7 @@ class Child:
         actor.folder = folder
         actor.again = self.open
         actor.rebuild = self.rebuild
+        actor.furnish = lambda numbers: self.furnish(folder / OTHER, numbers)
         try:
             perform(actor, story, lambda done: self.tell(done=done, ids=ids))
         finally:
@@ -248,6 +274,20 @@ class Child:
     def rebuild(self) -> None:
         """Make the catalog again; the store is closed."""
         Store.rebuild(self._path, self.seams())
+
+    def furnish(self, path: Path, numbers: Sequence[int]) -> Path:
+        """Make another store, with these contents only; it has no steps and no failpoints."""
+        failpoints.disarm()
+        try:
+            made = path.with_name(f"{path.name}.new")
+            shutil.rmtree(made, ignore_errors=True)
+            with Store.create(made, Seams(files=FrugalFiles())) as other:
+                other.create_snapshot(disk_of(*map(content, numbers), name="memory:other"))
+            shutil.rmtree(path, ignore_errors=True)
+            made.rename(path)
+        finally:
+            failpoints.arm(self._reach)
+        return path
 
     def tell(self, **facts: object) -> None:
         """Tell the parent."""

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from ebsim.core.context import StoreContext
+from ebsim.core.context import HandleState, StoreContext
 from ebsim.core.recovery import recover
 from ebsim.engine import Store
 from ebsim.format.store_header import StoreHeader
@@ -56,7 +56,9 @@ class Machine:
         self._folder = folder
         self.files = VolatileFiles()
         self.files.make_directory(SEGMENTS)
-        self.files.sync_directory(SEGMENTS)
+        self.files.make_directory(folder)  # for the keyring alone
+        for each in (SEGMENTS, *SEGMENTS.parents, *folder.parents):
+            self.files.sync_directory(each)
         self.catalog = MemoryCatalog(new_tables())
         self.boot = 1
         self._processes = 0
@@ -79,6 +81,10 @@ class Machine:
         """Boot anew, without what was not durable; all processes must have been killed."""
         self.files.cut_power(chance)
         self.boot += 1
+
+    def keyring_path(self) -> Path:
+        """Return where the keyring is on its disk; its lock is a real file beside it."""
+        return self._folder / "keyring.json"
 
     def lock_file(self) -> Path:
         """Return where the lock file is."""
@@ -133,6 +139,7 @@ class Process:
             clock=ManualClock(),
             entropy=self._entropy,
             boot_id=f"boot {machine.boot}",
+            state=HandleState(keyring_path=machine.keyring_path()),
         )
         recover(context)
         store = Store(context, self._before_copy)

@@ -13,6 +13,7 @@ from pathlib import Path
 from ebsim import failpoints
 from ebsim.engine import Store
 from ebsim.results import SnapshotState
+from ebsim.testing.kept_story import plain_in, secrets_in
 from ebsim.testing.machine import Killed, Machine, Process
 from ebsim.testing.memory_store import SEGMENTS
 from ebsim.testing.volume_story import Actor, Ids, Line, assert_story_survived, perform
@@ -27,6 +28,7 @@ class Play:
     Args:
         folder: An existing folder of the real file system, for the lock file.
         story: The story; without restores and rebuilds, which need real files.
+        encrypted: Whether its volumes are encrypted.
 
     Attributes:
         machine: The machine.
@@ -36,9 +38,10 @@ class Play:
         steps: How many steps the last process made.
     """
 
-    def __init__(self, folder: Path, story: list[Line]) -> None:
+    def __init__(self, folder: Path, story: list[Line], *, encrypted: bool = False) -> None:
         self.machine = Machine(folder)
         self.story = story
+        self._encrypted = encrypted
         self.ids: Ids = {}
         self.done = 0
         self.hits: dict[str, int] = {}
@@ -50,6 +53,7 @@ class Play:
         def act(process: Process) -> None:
             actor = Actor(process.open(), process.go, self.ids, process.pause)
             actor.again = process.open
+            actor.encrypted = self._encrypted
             perform(actor, self.story, self._told)
 
         return self._until_dead(die_at, act)
@@ -78,6 +82,9 @@ class Play:
         Raises:
             AssertionError, EbsimError: Something is lost or wrong, or left.
         """
+        plain = plain_in(self.machine.files.pieces(), secrets_in(self.story))
+        if plain:
+            raise AssertionError(f"contents {plain} of what is encrypted are on the disk")
         store = self.machine.start().open()
         assert_story_survived(store, self.story, self.done, self.ids, cut=cut)
         store.close()

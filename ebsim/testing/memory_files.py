@@ -52,6 +52,10 @@ class Content:
             buffer[at : at + end - start] = part
         return length
 
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what was ever written, in parts."""
+        yield from map(bytes, self._pieces.values())
+
     def write(self, offset: int, data: bytes) -> None:
         """Put bytes at an offset; the size grows where needed."""
         for number, start, end, at in _parts(offset, len(data)):
@@ -187,6 +191,11 @@ class MemoryFiles:
         self._directories = {Path("/"), Path()}
         self._contents: dict[Path, Content] = {}
         self.lock = threading.RLock()
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what all files hold, in parts."""
+        for content in list(self._contents.values()):
+            yield from content.pieces()
 
     def create(self, path: Path) -> File:
         """Create a file that must not exist, for reading and writing."""

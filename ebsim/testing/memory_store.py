@@ -8,7 +8,7 @@ process must not open a real store twice; so this is how a test watches two at w
 from pathlib import Path
 
 from ebsim.clock import Clock
-from ebsim.core.context import StoreContext
+from ebsim.core.context import HandleState, StoreContext
 from ebsim.core.recovery import recover
 from ebsim.engine import Store
 from ebsim.entropy import Entropy
@@ -40,7 +40,9 @@ class MemoryStore:
 
     def __init__(self, folder: Path) -> None:
         self._lock_path = folder / "lock"
+        self._keyring_path = folder / "keyring.json"  # its lock is a real file, too
         self.files = MemoryFiles()
+        self.files.make_directory(folder)
         self.files.make_directory(SEGMENTS)
         self.catalog = MemoryCatalog(new_tables())
         self.clock: Clock = ManualClock()
@@ -64,6 +66,7 @@ class MemoryStore:
             clock=self.clock,
             entropy=self.entropy,
             boot_id="one boot",
+            state=HandleState(keyring_path=self._keyring_path),
         )
 
     def open(self, files: Files | None = None) -> Store:

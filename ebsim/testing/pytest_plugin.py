@@ -5,6 +5,9 @@ ebsim_store     its store: new for each test, open, removed afterwards
 ebsim_volume    a volume of 1 GiB in it, empty
 ebsim_clock     its clock, which stands still until it is moved
 ebsim_faults    what is to go wrong in it
+ebsim_endpoint  an AWS endpoint of it, which listens on this machine (needs `ebsim[server]`)
+ebsim_ec2       a boto3 client of EC2 for it (needs boto3)
+ebsim_ebs       a boto3 client of the EBS direct APIs for it
 
 Whoever installed ebsim loads this module with each run of pytest. So it imports nothing but pytest
 before a fixture is used.
@@ -12,13 +15,14 @@ before a fixture is used.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from ebsim.engine import Store
     from ebsim.results import Volume
+    from ebsim.testing.aws import RunningEndpoint
     from ebsim.testing.faults import Faults
     from ebsim.testing.harness import Harness
     from ebsim.testing.seams import ManualClock
@@ -67,6 +71,27 @@ def ebsim_clock(ebsim_harness: "Harness") -> "ManualClock":
 def ebsim_faults(ebsim_harness: "Harness") -> "Faults":
     """What is to go wrong in `ebsim_store`."""
     return ebsim_harness.faults
+
+
+@pytest.fixture
+def ebsim_endpoint(ebsim_store: "Store") -> "Iterator[RunningEndpoint]":
+    """An AWS endpoint that serves `ebsim_store` on a free port of 127.0.0.1."""
+    from ebsim.testing.aws import running_endpoint
+
+    with running_endpoint(ebsim_store) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def ebsim_ec2(ebsim_endpoint: "RunningEndpoint") -> Any:  # noqa: ANN401 - boto3 has no types
+    """A boto3 client of EC2 that talks to `ebsim_store`, as account 123456789012 in us-east-1."""
+    return ebsim_endpoint.client("ec2")
+
+
+@pytest.fixture
+def ebsim_ebs(ebsim_endpoint: "RunningEndpoint") -> Any:  # noqa: ANN401 - boto3 has no types
+    """A boto3 client of the EBS direct APIs that talks to `ebsim_store`."""
+    return ebsim_endpoint.client("ebs")
 
 
 def _parent(config: pytest.Config) -> Path | None:

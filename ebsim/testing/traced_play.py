@@ -1,8 +1,8 @@
 """A story acted out under strace, and judged after power cuts at moments of its log.
 
-    python -m ebsim.testing.traced_play FOLDER SITE
+    python -m ebsim.testing.traced_play FOLDER STORY SITE
 
-acts out `TRACED` on a store below the folder, with one sync switched off, as
+acts out a story of `STORIES` on a store below the folder, with one sync switched off, as
 `ebsim.testing.sync_sites` names it.
 """
 
@@ -12,18 +12,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from unittest import mock
 
+import lmdb
+
 from ebsim.core import restore
 from ebsim.entropy import Entropy
-from ebsim.storage import targets
+from ebsim.errors import OutcomeUnknownError
+from ebsim.storage import catalog_proof, targets
 from ebsim.storage.files import sync_directory
+from ebsim.storage.lmdb_catalog import LmdbCatalog
 from ebsim.testing.forked_play import Child, ForkedPlay
 from ebsim.testing.sync_sites import LEFT_OUT, MARK, SyncSite, find_sites, switched_off
 from ebsim.testing.traced_disk import STRACE, TracedDisk, read_trace
-from ebsim.testing.volume_story import Line
+from ebsim.testing.volume_story import Actor, Line
 
 TRACED: list[Line] = [
     ("scan", "d", "s1", 5, 9),
@@ -42,9 +46,17 @@ TRACED: list[Line] = [
 ]
 """What a simulated machine cannot tell: restores, rebuilds, the making of stores and folders."""
 
-REBUILT = TRACED.index(("rebuild",))
-"""From here on what a power cut leaves of `catalog.state` may be about an older catalog, and then
-the catalog is made again without need."""
+RENEWED: list[Line] = [
+    ("scan", "d", "s1", 5, 9),
+    ("tag", "s1", "told", "a"),
+    ("reopen",),
+    ("tag", "s1", "told", "b"),
+    ("scan", "d", "s2", 5, 6),
+]
+"""The commit of the first tag fails, so that the catalog gets another file; but it did happen, as
+the process is told, and goes on."""
+
+STORIES = {"traced": TRACED, "renewed": RENEWED}
 
 Keep = Callable[[str], bool]
 _PATIENCE_S = 120
@@ -53,21 +65,54 @@ NEAR = 5
 """So many changes behind a sync that was left out are followed by a power cut."""
 
 
-def ways_to_cut(chance: random.Random) -> Iterator[tuple[str, Keep]]:
-    """Yield what a power cut may do with changes that are not durable."""
+ALONE = 4
+"""Of so many names that are not durable behind a sync that was left out, each alone is kept once,
+so that what depends on their order is seen whatever the chances are."""
+
+
+def ways_to_cut(chance: random.Random, *, alone: int = 0) -> Iterator[tuple[str, Keep]]:
+    """Yield what a power cut may do with changes that are not durable.
+
+    Args:
+        chance: Decides in some of the ways.
+        alone: Of so many names, each is once the only one that is kept.
+    """
     yield "names are lost", lambda kind: kind == "data"
     yield "data are lost", lambda kind: kind == "name"
     for _ in range(2):
         yield "some are lost", lambda _kind: chance.random() < 0.5
+    for number in range(alone):
+        yield "a name is kept", _keep_one(number)
 
 
-def record(folder: Path, log: Path, site: SyncSite | None) -> None:
-    """Have a process act the story out under strace.
+def _keep_one(number: int) -> Keep:
+    """Return what keeps all data, and of the names that it is asked for only this one."""
+    asked = 0
+
+    def keep(kind: str) -> bool:
+        nonlocal asked
+        asked += kind == "name"
+        return kind == "data" or asked == number + 1
+
+    return keep
+
+
+def rebuilt_at(story: list[Line]) -> int:
+    """Return the line with the first rebuild.
+
+    From there on what a power cut leaves of `catalog.state` may be about an older catalog, and then
+    the catalog is made again without need.
+    """
+    return next((at for at, line in enumerate(story) if line[0] == "rebuild"), len(story) + 1)
+
+
+def record(folder: Path, log: Path, story: str, site: SyncSite | None) -> None:
+    """Have a process act a story out under strace.
 
     Raises:
         subprocess.SubprocessError: It failed.
     """
-    command = [sys.executable, "-m", "ebsim.testing.traced_play", str(folder)]
+    command = [sys.executable, "-m", "ebsim.testing.traced_play", str(folder), story]
     subprocess.run(  # noqa: S603 - our own module
         [*STRACE, "-o", str(log), *command, "" if site is None else site.name],
         check=True,
@@ -82,14 +127,16 @@ class TracedPlay:
     Args:
         place: An empty folder.
         site: What does not sync; None: all do.
+        story: Which one, of `STORIES`.
     """
 
-    def __init__(self, place: Path, site: SyncSite | None) -> None:
+    def __init__(self, place: Path, site: SyncSite | None, story: str = "traced") -> None:
         self._place = place
         self._folder = place / "traced"
         self._folder.mkdir()
         self._log = place / "log"
-        record(self._folder, self._log, site)
+        self._story = STORIES[story]
+        record(self._folder, self._log, story, site)
 
     def find_loss(self, chance: random.Random, states: int) -> str:
         """Return how a power cut loses something; empty if none of so many does.
@@ -100,17 +147,18 @@ class TracedPlay:
         """
         moments = max(1, states // 4)
         disk = TracedDisk(self._folder)
-        for number, idle in self._moments(disk, moments):
-            for how, keep in ways_to_cut(chance):
+        for number, idle, near in self._moments(disk, moments):
+            for how, keep in ways_to_cut(chance, alone=ALONE if near else 0):
                 problem = self._judge(disk, keep, idle=idle)
                 if problem:
                     return f"{how} at moment {number}: {problem}"
         return ""
 
-    def _moments(self, disk: TracedDisk, count: int) -> Iterator[tuple[int, bool]]:
-        """Yield moments, and whether nothing is under way then: something was just told.
+    def _moments(self, disk: TracedDisk, count: int) -> Iterator[tuple[int, bool, bool]]:
+        """Yield moments, whether nothing is under way then, and whether a sync was just left out.
 
-        Where a sync was left out, those behind it; else as many, evenly spread.
+        Nothing is under way when something was just told. Where a sync was left out, the moments
+        are those behind it; else as many, evenly spread.
         """
         first = TracedDisk(self._folder)
         changes = sum(first.follow(read_trace(self._log)))
@@ -126,10 +174,10 @@ class TracedPlay:
                 near, fresh = NEAR, True
             idle = bool(news) and LEFT_OUT not in news
             if near or done % stride == 0 or (idle and (fresh or not left_out)):
-                yield done, idle
+                yield done, idle, near > 0
             near = max(0, near - 1)
             fresh = fresh and not idle
-        yield done, True
+        yield done, True, False
 
     def _judge(self, disk: TracedDisk, keep: Keep, *, idle: bool) -> str:
         """Return what is lost after a power cut now; empty if nothing is."""
@@ -137,11 +185,11 @@ class TracedPlay:
         target.mkdir(mode=0o700)
         try:
             disk.cut(target, keep)
-            play = ForkedPlay(target, TRACED)
+            play = ForkedPlay(target, self._story)
             play.hear(b"".join(disk.marks))
             before = _set_aside(target)
             play.assert_survived(cut=True)
-            if idle and play.done < REBUILT and _set_aside(target) != before:
+            if idle and play.done < rebuilt_at(self._story) and _set_aside(target) != before:
                 return "the catalog had to be made again, although nothing was under way"
         except (AssertionError, OSError) as error:
             return str(error)[-300:]
@@ -178,13 +226,46 @@ def devices_as_files() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_commit_fails() -> Iterator[None]:
+    """Have LMDB tell that the commit of a tag `a` failed, although it happened.
+
+    Another process would look whether it did, and sync what it finds. That one is not traced, so
+    here nobody looks: what the new file has must be durable without it.
+    """
+    real = Actor._tag
+
+    def commit(txn: "lmdb.Transaction[bytes]") -> None:
+        txn.commit()
+        raise lmdb.Error("mdb_txn_commit: Input/output error")
+
+    def tag(actor: Actor, snapshot: str, key: str, value: str) -> None:
+        if value != "a":
+            real(actor, snapshot, key, value)
+            return
+        with (
+            mock.patch.object(LmdbCatalog, "_commit", staticmethod(commit)),
+            mock.patch.object(catalog_proof, "look_for_commit", return_value=True),
+        ):
+            try:
+                real(actor, snapshot, key, value)
+            except OutcomeUnknownError as error:
+                if error.happened:
+                    return
+            raise AssertionError("the commit did not fail")
+
+    with mock.patch.object(Actor, "_tag", tag):
+        yield
+
+
 def main() -> None:
-    """Act the story out."""
-    folder, name = Path(sys.argv[1]), sys.argv[2]
+    """Act a story out."""
+    folder, story, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     site = next((each for each in find_sites() if each.name == name), None)
     child = TracedChild(folder / "store", 1, sys.stderr.fileno(), "one boot")
-    with switched_off(site), devices_as_files():
-        child.live(lambda each: each.act_out(TRACED, folder), made=False)
+    fails = one_commit_fails() if story == "renewed" else nullcontext()
+    with switched_off(site), devices_as_files(), fails:
+        child.live(lambda each: each.act_out(STORIES[story], folder), made=False)
 
 
 class TracedChild(Child):

@@ -129,6 +129,28 @@ class VolatileFiles(MemoryFiles):
         """Open an existing file."""
         return VolatileFile(self, self._content(path), writable=writable)
 
+    def make_directory(self, path: Path) -> None:
+        """Create a directory and its parents; none of their names is durable yet."""
+        new = [each for each in (*reversed(path.parents), path) if each not in self._directories]
+        super().make_directory(path)
+        for each in new:
+            self._note_name(each.parent, *self._coming_and_going(each))
+
+    def _coming_and_going(self, path: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return what has a directory go with all that is in it, and what has it come again."""
+        held: dict[Path, Content] = {}
+
+        def undo() -> None:
+            self._directories.discard(path)
+            for name in [each for each in self._contents if each.parent == path]:
+                held[name] = self._contents.pop(name)
+
+        def again() -> None:
+            self._directories.add(path)
+            self._contents.update(held)
+
+        return undo, again
+
     def rename(self, source: Path, target: Path) -> None:
         """Rename a file; that is not durable yet."""
         content, before = self._content(source), self._contents.get(target)
@@ -177,6 +199,8 @@ class VolatileFiles(MemoryFiles):
         for _, _, again in self._renamed:
             if chance.random() < 0.5:
                 again()
+        for name in [each for each in self._contents if each.parent not in self._directories]:
+            del self._contents[name]  # of a directory that did not come back
         for changes in self.unsynced.values():
             for change in reversed(changes):
                 change.undo()

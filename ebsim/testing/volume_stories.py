@@ -2,6 +2,7 @@
 
 import random
 
+from ebsim.testing.kept_stories import BINNED, BROUGHT_BACK, SEALED, KeptMaker
 from ebsim.testing.volume_story import Line
 
 WRITES: list[Line] = [
@@ -142,6 +143,41 @@ FILES: list[Line] = [
 ]
 """What needs real files: restores and rebuilds."""
 
+REPAIRED: list[Line] = [
+    ("create", "v"),
+    ("write", "v", 0, 4),
+    ("write", "v", 1, 8),
+    ("part", "v", 2, 5),
+    ("flush", "v"),
+    ("snapshot", "v", "s1"),
+    ("wait", "s1"),
+    ("scan", "d", "s2", 4, 12, 16),
+    ("damage", "payloads", 4, 8),
+    ("repair",),
+    ("scan", "d", "s3", 4, 20, 16),
+    ("damage", "heads"),
+    ("repair",),
+    ("delete", "s2"),
+    ("reopen",),
+    ("damage", "metadata"),
+    ("repair",),
+]
+"""Damage that a store heals by itself: from a volume, from damaged records, from its catalog."""
+
+COPIED: list[Line] = [
+    ("scan", "d", "s1", 4, 8, 0, 12),
+    ("scan", "e", "s2", 16, 12),
+    ("damage", "payloads", 8, 12),
+    ("repair", "from"),
+    ("delete", "s1"),
+    ("damage", "metadata"),
+    ("repair",),
+    ("rebuild",),
+    ("damage", "payloads", 16),
+    ("repair", "from"),
+]
+"""Damage that is healed from another store, and a rebuild of what was repaired."""
+
 LATER: list[Line] = [
     ("create", "v"),
     ("write", "v", 0, 4),
@@ -170,12 +206,23 @@ LATER: list[Line] = [
 ]
 """Volumes whose files and blocks change hands."""
 
-ALL_STORIES = {**STORIES, "left": LEFT, "scans": SCANS, "later": LATER, "files": FILES}
-REAL_ONLY = ("files",)
+ALL_STORIES = {
+    **STORIES,
+    "left": LEFT,
+    "scans": SCANS,
+    "later": LATER,
+    "repaired": REPAIRED,
+    "files": FILES,
+    "copied": COPIED,
+    "sealed": SEALED,
+    "binned": BINNED,
+    "brought back": BROUGHT_BACK,
+}
+REAL_ONLY = ("files", "copied", "brought back")
 """Stories that need real files."""
 
 
-class StoryMaker:
+class StoryMaker(KeptMaker):
     """Makes a story by chance.
 
     Args:
@@ -184,6 +231,7 @@ class StoryMaker:
     """
 
     def __init__(self, chance: random.Random, *, real: bool = False) -> None:
+        super().__init__()
         self._chance = chance
         self._real = real
         self._count = 0
@@ -214,6 +262,11 @@ class StoryMaker:
     def _number(self) -> int:
         return self._chance.choice((0, 1, 4, 5, 8, 9, 12, 16, 20, 24, 28, 32, 36, 40))
 
+    def _for(self, volume: str) -> int:
+        """Return a content; for an encrypted volume maybe one that must not be seen."""
+        secret = volume in self._sealed and self._chance.random() < 0.5
+        return self._secret() if secret else self._number()
+
     def _free(self) -> list[str]:
         """Return the snapshots that may be deleted."""
         return [name for name in self._waited if name not in self._images.values()]
@@ -226,10 +279,10 @@ class StoryMaker:
         return [("create", name) if origin is None else ("create", name, origin)]
 
     def _make_write(self) -> list[Line]:
-        return [("write", each, self._block(), self._number()) for each in self._some_volume()]
+        return [("write", each, self._block(), self._for(each)) for each in self._some_volume()]
 
     def _make_part(self) -> list[Line]:
-        return [("part", each, self._block(), self._number()) for each in self._some_volume()]
+        return [("part", each, self._block(), self._for(each)) for each in self._some_volume()]
 
     def _make_discard(self) -> list[Line]:
         return [("discard", each, self._block()) for each in self._some_volume()]
@@ -322,6 +375,10 @@ class StoryMaker:
         self._volumes.remove(gone := self._chance.choice(self._volumes))
         return [("drop", gone)]
 
+    def _closed(self) -> list[Line]:
+        """Return the lines after which no volume is open and no snapshot pending."""
+        return self._make_reopen()
+
     def _make_reopen(self) -> list[Line]:
         self._waited += self._pending
         self._pending, self._held = [], False
@@ -330,6 +387,14 @@ class StoryMaker:
     def _make_leave(self) -> list[Line]:
         self._held = False
         return [("leave",), ("return",)]
+
+    def _make_repair(self) -> list[Line]:
+        """Damage what is stored, and repair it. No snapshot is copied meanwhile: it would fail."""
+        kind = self._chance.choice(("heads", "metadata", *(["payloads"] * self._real)))
+        if kind != "payloads":
+            return [*self._make_wait(), ("damage", kind), ("repair",)]
+        numbers = sorted({self._number(), self._number()})
+        return [*self._make_wait(), ("damage", kind, *numbers), ("repair", "from")]
 
     def _make_rebuild(self) -> list[Line]:
         if not self._real:

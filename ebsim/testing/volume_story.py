@@ -16,11 +16,14 @@ import numpy as np
 
 from ebsim.config import SnapshotOptions
 from ebsim.engine import Store
+from ebsim.errors import CorruptionError
 from ebsim.requests import PruneOptions, VolumeRequest
 from ebsim.results import Snapshot, SnapshotState, VolumeState
 from ebsim.testing.contents import palette_block
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.kept_story import KeptModel, KeptVerbs, assert_kept
 from ebsim.testing.sources import disk_of
+from ebsim.testing.story_damage import damage, missing_of
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.volume_file import VolumeFile
 
@@ -41,13 +44,14 @@ def content(number: int) -> bytes:
     return palette_block(number)
 
 
-class Actor:
+class Actor(KeptVerbs):
     """Acts a story out on an open store.
 
     Args:
         store: The store.
         gate: Cleared by the line `hold`: no snapshot is copied until `go` sets it.
-        ids: The ids of volumes and snapshots by their names in the story; added to.
+        ids: The ids of volumes and snapshots by their names in the story, and the names of what a
+            repair has to set aside; added to.
         pause: Called between two looks at snapshots that are waited for.
 
     Attributes:
@@ -56,6 +60,9 @@ class Actor:
         again: Called by the line `reopen` when the store is closed; returns it, open.
         rebuild: Called by the line `rebuild` likewise, before `again`.
         folder: Where the line `restore` puts files.
+        encrypted: Whether the volumes it makes are encrypted.
+        furnish: Called by the line `damage` with the numbers of contents; makes another store that
+            has them, for a line `repair` from it, and returns where it is.
     """
 
     def __init__(
@@ -70,6 +77,14 @@ class Actor:
         self.again: Callable[[], Store] = lambda: store
         self.rebuild: Callable[[], object] = lambda: None
         self.folder = Path()
+        self.furnish: Callable[[Sequence[int]], Path] = lambda _numbers: Path()
+        self._other = Path()
+        self.encrypted = False
+
+    @property
+    def store(self) -> Store:
+        """The store, as it is open now."""
+        return self._store
 
     def act(self, line: Line) -> None:
         """Do what a line says."""
@@ -82,7 +97,8 @@ class Actor:
     def _create(self, volume: str, snapshot: str = "") -> None:
         origin = self.ids[snapshot] if snapshot else None
         size = None if snapshot else 1
-        request = VolumeRequest(size_gib=size, snapshot_id=origin)
+        encrypted = True if self.encrypted else None
+        request = VolumeRequest(size_gib=size, snapshot_id=origin, encrypted=encrypted)
         self.ids[volume] = self._store.volumes.create(request).volume_id
 
     def _write(self, volume: str, block: int, number: int) -> None:
@@ -150,6 +166,18 @@ class Actor:
     def _compact(self) -> None:
         self._store.compact()
 
+    def _damage(self, kind: str, *numbers: int) -> None:
+        """Damage what is stored, but for that nothing is lost: the line `repair` comes next."""
+        if numbers:
+            self._other = self.furnish(numbers)
+        for name in damage(self._store, kind, map(content, numbers)):
+            self.ids[f"set aside: {name}"] = name
+
+    def _repair(self, how: str = "") -> None:
+        """Repair; `from`: with the other store."""
+        report = self._store.repair(other=self._other if how == "from" else None)
+        _ensure(not report.unhealed, f"the repair heals not all: {report.unhealed}")
+
     def _restore(self, snapshot: str, name: str, how: str = "") -> None:
         """Restore to a file, replacing it; or make it equal, `in place`."""
         target, in_place = self.folder / name, how == "in place"
@@ -160,11 +188,13 @@ class Actor:
     def _reopen(self) -> None:
         self._end()
         self._store = self.again()
+        self._set_clock()
 
     def _rebuild(self) -> None:
         self._end()
         self.rebuild()
         self._store = self.again()
+        self._set_clock()
 
     def _leave(self) -> None:
         """Close the store and let snapshots stay pending."""
@@ -176,6 +206,7 @@ class Actor:
     def _return(self) -> None:
         """Open the store that was left."""
         self._store = self.again()
+        self._set_clock()
 
     def _end(self) -> None:
         for volume in list(self.files):
@@ -217,6 +248,8 @@ class Expected:
         tags: The tags of each snapshot that has some.
         images: The images that are registered.
         restored: What each file holds, and how many blocks it has.
+        damaged: Whether there is damage that was not repaired yet.
+        kept: What is encrypted, shared, copied, archived or in the Recycle Bin.
     """
 
     volumes: dict[str, Image] = field(default_factory=dict)
@@ -231,6 +264,8 @@ class Expected:
     images: set[str] = field(default_factory=set)
     restored: dict[str, tuple[Image, int]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    damaged: bool = False
+    kept: KeptModel = field(default_factory=KeptModel)
 
     def tell(self, line: Line) -> None:
         """Take note of a line that is done."""
@@ -239,6 +274,11 @@ class Expected:
             case "create":
                 self.volumes[rest[0]] = dict(self.snapshots[rest[1]]) if rest[1:] else {}
                 self.unsettled[rest[0]] = {}
+            case "seal" | "build":
+                held = self.kept.snapshots[rest[1]].numbers if verb == "build" else ()
+                self.volumes[rest[0]] = {at: content(each) for at, each in enumerate(held)}
+                self.unsettled[rest[0]] = {}
+                self.touched.update(range(len(held)))
             case "write" | "part" | "discard":
                 self._change(verb, *rest)
             case "flush" | "close":
@@ -255,6 +295,8 @@ class Expected:
                 del self.volumes[rest[0]], self.unsettled[rest[0]]
             case "load":
                 self.unsettled[rest[0]].clear()
+            case "damage" | "repair":
+                self.damaged = verb == "damage"
             case _:
                 self._tell_other(verb, rest)
 
@@ -286,7 +328,7 @@ class Expected:
             case "return":
                 self.left.clear()
             case _:
-                pass
+                self.kept.tell(verb, rest)
 
     def pruned(self, disk: str, count: int) -> list[str]:
         """Return the snapshots that go when so many of a disk are kept."""
@@ -326,7 +368,13 @@ def expected_after(story: Sequence[Line], done: int) -> Expected:
 
 
 def assert_story_survived(
-    store: Store, story: Sequence[Line], done: int, ids: Ids, *, cut: bool
+    store: Store,
+    story: Sequence[Line],
+    done: int,
+    ids: Ids,
+    *,
+    cut: bool,
+    other: Path | None = None,
 ) -> None:
     """Compare a store with its story, after the process that acted it out had died.
 
@@ -340,12 +388,16 @@ def assert_story_survived(
         done: How many of its lines were done.
         ids: The ids of volumes and snapshots, by name.
         cut: Whether the power was cut; else every pending snapshot must be completed.
+        other: Another store that has what the line `damage` may have spoilt.
 
     Raises:
         AssertionError: It is not so.
     """
     expected = expected_after(story, done)
     line: list[Any] = list(story[done]) if done < len(story) else [""]
+    if any(each[0] == "damage" for each in story[: done + 1]):
+        _assert_repaired(store, expected, line, ids, other)
+    assert_kept(store, expected.kept, line, ids)
     pending = [each for each in store.list_snapshots() if each.state is SnapshotState.PENDING]
     store.wait_snapshots([each.snapshot_id for each in pending])
     _assert_snapshots(store, expected, line, ids, cut=cut)
@@ -354,6 +406,25 @@ def assert_story_survived(
     for name in expected.images:
         _ensure(ids[name] in known or line == ["deregister", name], f"image {name} is gone")
     assert_no_change_missed(store, expected.touched)
+
+
+def _assert_repaired(
+    store: Store, expected: Expected, line: list[Any], ids: Ids, other: Path | None
+) -> None:
+    """Look that what was repaired is; repair the rest, which was never handed out wrong."""
+    outstanding = expected.damaged or line[0] == "damage"
+    for name, image in expected.snapshots.items() if outstanding else ():
+        for block, held in image.items():
+            try:
+                same = store.read_block(ids[name], block) == held
+            except CorruptionError:
+                continue  # that is what it should say
+            _ensure(same, f"snapshot {name} block {block} is damaged, and handed out")
+    report = store.repair(other=other)
+    _ensure(outstanding or not report.records, f"it is not repaired: {report.records}")
+    _ensure(not report.unhealed, f"it cannot be repaired any more: {report.unhealed}")
+    lost = missing_of(store, (name for key, name in ids.items() if key.startswith("set aside: ")))
+    _ensure(not lost, f"damaged bytes were thrown away: {lost}")
 
 
 def _assert_snapshots(

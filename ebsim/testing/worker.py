@@ -65,6 +65,7 @@ class Task:
         story: story: the lines to act out (`ebsim.testing.volume_story`); each one that is done is
             told as an event `line`, with the ids of all volumes and snapshots so far.
         ids: story: the ids of what an earlier story made, by name.
+        encrypted: story: whether the volumes are encrypted.
         leave_pending: story: close the store at the end without waiting for pending snapshots.
         seed: Makes the ids and keys, and so the steps, the same in every run; None: random ones.
             No two children on one store may have the same.
@@ -84,6 +85,7 @@ class Task:
     force: bool = False
     story: tuple[Line, ...] = ()
     ids: Ids = field(default_factory=dict)
+    encrypted: bool = False
     leave_pending: bool = False
     seed: int | None = None
     die_at_step: int | None = None
@@ -315,6 +317,7 @@ def _act_out(store: Store, task: Task, gate: threading.Event) -> None:
     ids = dict(task.ids)
     actor = Actor(store, gate, ids, lambda: time.sleep(0.002))
     actor.ask = _pause
+    actor.encrypted = task.encrypted
     perform_story(actor, task.story, lambda done: _tell(event="line", done=done, ids=ids))
     if task.leave_pending:
         threading.Timer(0.2, gate.set).start()  # it stays pending: the closing is under way by then

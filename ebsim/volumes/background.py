@@ -10,6 +10,7 @@ from ebsim.core.volume_records import managed_volumes
 from ebsim.errors import EbsimError
 from ebsim.ids import VolumeId
 from ebsim.progress import SilentProgress
+from ebsim.results import VolumeState
 from ebsim.volumes.loading import Pace, load_all
 from ebsim.volumes.registry import LiveVolumes
 
@@ -47,11 +48,12 @@ class BackgroundLoading:
             thread.start()
 
     def resume(self) -> None:
-        """Go on loading the volumes that were to be loaded at a rate."""
+        """Go on loading the volumes that were to be loaded at a rate, or are still `creating`."""
         with self._context.catalog.read() as reader:
             volumes = managed_volumes(reader)
         for volume in volumes:
-            if volume.origin_hold and volume.initialization_rate:
+            wanted = volume.initialization_rate or volume.state == VolumeState.CREATING
+            if volume.recycled is None and volume.origin_hold and wanted:
                 self.start(volume.volume_id, volume.initialization_rate)
 
     def stop(self, volume_id: VolumeId) -> None:

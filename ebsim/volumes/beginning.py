@@ -7,6 +7,7 @@ from ebsim import refusals
 from ebsim.config import SnapshotOptions
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
+from ebsim.core.domains import encryption_members
 from ebsim.core.limits import check_snapshot_limits
 from ebsim.core.lineage import Lineage
 from ebsim.core.point_in_time import this_boot
@@ -14,6 +15,7 @@ from ebsim.core.snapshots import check_options, put_snapshot
 from ebsim.core.successors import pending_of_volume, start_from
 from ebsim.core.volume_parent import volume_parent
 from ebsim.core.volume_records import get_managed, put_managed
+from ebsim.encryption import EncryptionRequest
 from ebsim.format.catalog_values import Counter
 from ebsim.format.records import SnapshotRecord, VolumeRecord
 from ebsim.ids import VolumeId, new_snapshot_id
@@ -38,6 +40,7 @@ def check_request(volume_ids: Sequence[VolumeId], options: SnapshotOptions) -> N
         "a parent": options.parent is not None,
         "a volume to continue": options.volume_id is not None or options.new_volume,
         "a mount point to freeze": options.freeze is not None,
+        "whether it is encrypted": options.encryption != EncryptionRequest(),
     }
     for what, given in unfit.items():
         if given:
@@ -95,6 +98,7 @@ def begin_snapshots(
             set_id=set_id,
             boot=this_boot(context),
             compression=str(options.compression),
+            **encryption_members(writer, volume.domain),
         )
         record = _with_parent(writer, lineage, volume, record)
         put_snapshot(writer, record)

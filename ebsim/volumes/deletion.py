@@ -8,6 +8,8 @@ opener.
 from dataclasses import asdict, replace
 
 from ebsim import failpoints, refusals
+from ebsim.core.bin_catalog import stay_of_volume
+from ebsim.core.bin_stays import recycled
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.events import volume_changed
@@ -20,9 +22,12 @@ from ebsim.format.catalog_values import Table, number_key
 from ebsim.format.records import VolumeRecord, decode_volume
 from ebsim.ids import VolumeId
 from ebsim.results import VolumeState
-from ebsim.storage.catalog import CatalogWriter
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.failures import write_failure
 from ebsim.volumes.volume_files import remove_volume_files
+
+_DELETABLE = (VolumeState.AVAILABLE, VolumeState.CREATING)
+"""EC2 deletes available ones only; one that cannot be made to the end must be able to go."""
 
 
 def is_deleting(volume: VolumeRecord) -> bool:
@@ -30,23 +35,67 @@ def is_deleting(volume: VolumeRecord) -> bool:
     return volume.state == VolumeState.DELETING
 
 
-def mark_deleting(context: StoreContext, volume_id: VolumeId) -> None:
-    """Have a volume go as soon as nobody needs it.
+def mark_deleting(context: StoreContext, volume_id: VolumeId, *, never_had: bool = False) -> None:
+    """Have a volume go as soon as nobody needs it; or to the Recycle Bin, if a rule keeps it.
+
+    Args:
+        context: The store.
+        volume_id: The volume.
+        never_had: Its making failed: no rule keeps it.
+
+    Raises:
+        NotFoundError: There is no such volume.
+        ConflictError: It is in a wrong state.
+    """
+    with context.catalog.read() as reader:
+        volume = _deletable(reader, volume_id)
+        kept = stay_of_volume(reader, volume, context.clock.now_us())
+    never_had = never_had or volume.state == VolumeState.CREATING
+    if kept is not None and not never_had:
+        put_volume_into_bin(context, volume_id)
+        return
+
+    def change(writer: CatalogWriter) -> None:
+        context.ensure_writable()
+        volume = _deletable(writer, volume_id)
+        put_managed(writer, replace(volume, state=VolumeState.DELETING))
+
+    context.catalog.update(change)
+    failpoints.reach("volume.marked")
+
+
+def put_volume_into_bin(context: StoreContext, volume_id: VolumeId) -> None:
+    """Move a volume to the Recycle Bin, with its data: nothing else changes about it.
 
     Raises:
         NotFoundError: There is no such volume.
         ConflictError: It is in a wrong state.
     """
 
-    def change(writer: CatalogWriter) -> None:
-        context.ensure_writable()
-        volume = get_managed(writer, volume_id)
-        if volume.state != VolumeState.AVAILABLE:
-            raise refusals.volume_state(volume_id, volume.state, [VolumeState.AVAILABLE])
-        put_managed(writer, replace(volume, state=VolumeState.DELETING))
+    def change(commit: JournaledCommit) -> None:
+        volume = _deletable(commit.writer, volume_id)
+        stay = stay_of_volume(commit.writer, volume, context.clock.now_us())
+        if stay is None:  # the rule was deleted just now
+            volume = replace(volume, state=VolumeState.DELETING)
+        else:
+            volume = replace(recycled(volume, stay), state=VolumeState.RECOVERABLE)
+            volume_changed(context, commit.writer, volume, "recycleVolume", "recoverable")
+        put_managed(commit.writer, volume)
+        commit.journal("modify-volume", {"volume": asdict(volume)})
 
-    context.catalog.update(change)
-    failpoints.reach("volume.marked")
+    with context.reserve.released_if_low():
+        commit_journaled(context, change)
+
+
+def _deletable(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
+    volume = get_managed(reader, volume_id)
+    if volume.recycled is not None:
+        raise refusals.volume_not_found(volume_id)
+    if volume.attachment is not None:
+        raise refusals.volume_in_use(volume_id, volume.attachment["instance_id"])
+    if volume.state not in _DELETABLE:
+        raise refusals.volume_state(volume_id, volume.state, [VolumeState.AVAILABLE])
+    return volume
 
 
 def finish_deletion(context: StoreContext, volume_id: VolumeId) -> None:

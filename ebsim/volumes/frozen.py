@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from ebsim.core.written_blocks import Flags
 from ebsim.ids import SnapshotId
 
 
@@ -26,3 +29,19 @@ class Frozen:
     written: dict[int, bytearray] = field(default_factory=dict)
     tracked: bool = False
     failure: str = ""
+
+    def inherit(self, written: dict[int, bytearray]) -> None:
+        """Count as written in this epoch what was in an earlier one that nobody needs any more."""
+        for leaf, theirs in written.items():
+            mine = self.written.get(leaf)
+            self.written[leaf] = theirs if mine is None else _union(theirs, mine)
+
+
+def as_flags(written: bytearray) -> Flags:
+    """Return one byte for each block, which is not 0 where it was written, as flags."""
+    flags: Flags = np.frombuffer(bytes(written), dtype=np.uint8) != 0
+    return flags
+
+
+def _union(one: bytearray, other: bytearray) -> bytearray:
+    return bytearray((as_flags(one) | as_flags(other)).tobytes())

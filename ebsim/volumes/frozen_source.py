@@ -7,7 +7,7 @@ import numpy as np
 from ebsim.core.block_maps import LEAF_BLOCKS, find_leaf
 from ebsim.core.extents import LeafWork
 from ebsim.core.written_blocks import Flags, LeafWrites, find_writes
-from ebsim.errors import ErrorCode, SourceError, StoreError
+from ebsim.errors import KEYRING_FAILURES, ErrorCode, SourceError, StoreError
 from ebsim.storage.catalog import Catalog
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.frozen import Frozen
@@ -52,6 +52,7 @@ class FrozenSource:
         Raises:
             SourceError: It cannot be read, or could not be kept for this snapshot.
             CorruptionError: It is damaged.
+            EbsimError: The key of the volume cannot be had.
             StoppedError: The store is being closed.
         """
         if self.stopped:
@@ -60,6 +61,8 @@ class FrozenSource:
         try:
             self._live.read_frozen(self._frozen, offset // BLOCK_SIZE, buffer)
         except StoreError as error:
+            if error.code in KEYRING_FAILURES:
+                raise
             raise SourceError(
                 f"{self.identity} at offset {offset}: {error}", ErrorCode.SOURCE_READ_FAILED
             ) from error

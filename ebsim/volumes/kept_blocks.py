@@ -3,6 +3,9 @@
 A block may be kept several times, for different epochs. A snapshot that ended epoch e reads the
 copy with the least `through` that is not less than e; with none, the block in the volume's file has
 not changed since. Nothing is kept while no snapshot is pending.
+
+Of an encrypted volume, what is kept is encrypted as in the volume's file, and the checksum is over
+that: whoever looks for damage needs no key.
 """
 
 import threading
@@ -18,6 +21,7 @@ from ebsim.format.kept_block import (
     encode_kept_header,
 )
 from ebsim.storage.files import File, Files
+from ebsim.storage.sealed_file import SectorCiphers
 from ebsim.units import BLOCK_SIZE
 
 
@@ -28,12 +32,16 @@ class KeptBlocks:
         files: Where the file lies.
         path: The file; it need not exist.
         volume_id: The volume.
+        ciphers: What encrypts its data; None: nothing does.
     """
 
-    def __init__(self, files: Files, path: Path, volume_id: str) -> None:
+    def __init__(
+        self, files: Files, path: Path, volume_id: str, ciphers: SectorCiphers | None = None
+    ) -> None:
         self._files = files
         self._path = path
         self._volume_id = volume_id
+        self._ciphers = ciphers
         self._file: File | None = None
         self._slots = 0
         self._places: dict[int, list[tuple[int, int]]] = {}
@@ -64,19 +72,20 @@ class KeptBlocks:
         Args:
             block: Its index.
             through: The epoch that ended last: for no later one this is the block.
-            data: Its 524,288 bytes.
+            data: Its 524,288 bytes, plain.
 
         Raises:
             OSError: No space, or the device failed; nothing is kept.
         """
-        header = encode_kept_header(self._volume_id, block, through, data)
+        stored = data if self._ciphers is None else self._ciphers.seal_block(block, data)
+        header = encode_kept_header(self._volume_id, block, through, stored)
         with self._mutex:
             if self._file is None:
                 self._file = self._files.create(self._path)
             offset = self._slots * SLOT_SIZE
             self._slots += 1
             file = self._file
-        file.write_at(offset + KEPT_HEADER_SIZE, [data])
+        file.write_at(offset + KEPT_HEADER_SIZE, [stored])
         failpoints.reach("keep.half")
         file.write_at(offset, [header])
         with self._mutex:
@@ -106,7 +115,11 @@ class KeptBlocks:
         found = decode_kept_slot(self._volume_id, slot)
         if found is None or found[0] != block:
             raise CorruptionError("a kept block is not what was written")
-        buffer[:] = slot[KEPT_HEADER_SIZE : KEPT_HEADER_SIZE + BLOCK_SIZE]
+        stored = slot[KEPT_HEADER_SIZE : KEPT_HEADER_SIZE + BLOCK_SIZE]
+        if self._ciphers is None:
+            buffer[:] = stored
+        else:
+            self._ciphers.open_block(block, stored, buffer)
         return True
 
     def clear(self) -> None:

@@ -17,18 +17,22 @@ Stripes: blocks share 16 locks. Whoever writes or loads a block, or reads it for
 its stripe; a point in time is fixed while all of them are held. So a write that returned before is
 in the snapshot, one that begins after is not, and nobody waits for longer than one block takes.
 Reading a loaded block takes no lock.
+
+The file of an encrypted volume, and its kept blocks, are given plain bytes, and encrypt them
+(`ebsim.storage.sealed_file`). Who reads or writes some must be able to use the key at that moment.
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-
-import numpy as np
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from ebsim import failpoints
 from ebsim.core.block_maps import LEAF_BLOCKS
 from ebsim.core.context import StoreContext
+from ebsim.core.domains import open_domain
 from ebsim.core.point_in_time import note_durable, note_lost, note_tracked
+from ebsim.core.volume_records import note_data_bytes
 from ebsim.core.written_blocks import (
     Flags,
     LeafWrites,
@@ -36,14 +40,15 @@ from ebsim.core.written_blocks import (
     leaf_was_written,
     no_flags,
 )
-from ebsim.errors import CorruptionError, InvalidInputError, LimitExceededError, StoreError
+from ebsim.errors import EbsimError, InvalidInputError
 from ebsim.format.records import VolumeRecord
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.storage.failures import is_no_space, read_failure, write_failure
 from ebsim.storage.reserve import DELETION_PART
 from ebsim.units import BLOCK_SIZE
-from ebsim.volumes.frozen import Frozen
+from ebsim.volumes.frozen import Frozen, as_flags
 from ebsim.volumes.origin import Origin
+from ebsim.volumes.poisoning import closing_on_failure, poisoned
 from ebsim.volumes.volume_files import VolumeFiles
 
 STRIPES = 16
@@ -77,8 +82,11 @@ class LiveVolume:
         self._files = files
         self._data = files.data
         self._origin = origin
+        self._domain = volume.domain
         self._size = volume.size_bytes
         self._epoch = volume.epoch
+        self._reach = 0  # up to where this process has written to the file
+        self._durable_bytes = volume.data_bytes
         self._written: dict[int, bytearray] = {}
         self._older: dict[int, Flags] = {}
         self._unsaved: dict[tuple[int, int], bytearray] = {}
@@ -106,6 +114,15 @@ class LiveVolume:
         """What is still being loaded, or None."""
         return self._origin
 
+    def ensure_key(self) -> None:
+        """Look that the key of the volume, if it is encrypted, may be used (some microseconds).
+
+        Raises:
+            EbsimError: It cannot be had (`ebsim.core.domains.open_domain`).
+        """
+        if self._domain:
+            open_domain(self._context, self._domain)
+
     # Reading and writing
 
     def read(self, offset: int, length: int) -> bytes:
@@ -130,6 +147,7 @@ class LiveVolume:
             InvalidInputError: The offset is negative.
             CorruptionError: A block that has to be loaded is damaged.
             StoreError: The device failed.
+            EbsimError: As `ensure_key`.
         """
         length = self._prepare_read(offset, len(buffer))
         if not length:
@@ -153,6 +171,7 @@ class LiveVolume:
             LimitExceededError: No space, or what is left is kept for deleting; some of it may be
                 written.
             StoreError: The device failed, or a write of this handle failed before.
+            EbsimError: As `ensure_key`; nothing is written.
         """
         length = len(data)
         if offset < 0 or offset + length > self._size:
@@ -162,6 +181,8 @@ class LiveVolume:
             )
         if self._context.poison:
             self._context.ensure_writable()
+        if self._domain:
+            self.ensure_key()
         done = 0
         while done < length:
             count = min(BLOCK_SIZE - (offset + done) % BLOCK_SIZE, length - done)
@@ -185,6 +206,7 @@ class LiveVolume:
                 f"{length:,} bytes at offset {offset:,} do not fit into volume {self.volume_id}, "
                 f"which has {self._size:,} bytes; nothing was discarded."
             )
+        self.ensure_key()
         while offset < end:
             block, start = divmod(offset, BLOCK_SIZE)
             count = min(BLOCK_SIZE - start, end - offset)
@@ -202,7 +224,9 @@ class LiveVolume:
         Raises:
             CorruptionError: It is damaged in the store.
             LimitExceededError, StoreError: It could not be written.
+            EbsimError: As `ensure_key`, of the volume or of what it is loaded from.
         """
+        self.ensure_key()
         with self.stripes[block % STRIPES]:
             self._load_locked(block)
 
@@ -216,13 +240,14 @@ class LiveVolume:
             self._context.ensure_writable()
             origin = self._origin
             taken = origin.take_unsaved() if origin is not None else []
+            reach = self._reach
             try:
                 self._data.sync()
             except OSError as error:
-                raise self._poisoned(error) from error
+                raise poisoned(self._context, error, self._files.data_path) from error
             failpoints.reach("flush.synced")
-            with self._closing_on_failure():
-                self.save_writes(origin, taken)
+            with closing_on_failure(self._context):
+                self.save_writes(origin, taken, reach)
             failpoints.reach("flush.committed")
 
     def settle(self) -> None:
@@ -237,8 +262,7 @@ class LiveVolume:
         try:
             self._files.kept.sync()
         except OSError as error:
-            raise self._poisoned(error) from error
-
+            raise poisoned(self._context, error, self._files.data_path) from error
         failpoints.reach("settle.synced")
 
         def change(writer: CatalogWriter) -> None:
@@ -261,15 +285,23 @@ class LiveVolume:
             self.flush()
 
     def save_writes(
-        self, origin: Origin | None = None, loaded: list[tuple[int, bytes]] | None = None
+        self,
+        origin: Origin | None = None,
+        loaded: list[tuple[int, bytes]] | None = None,
+        durable: int = 0,
     ) -> None:
-        """Commit which blocks were written, in all epochs; and what became local."""
+        """Commit which blocks were written, in all epochs; what became local; how long the file is.
+
+        `durable` is up to where what this process has written is durable. What others wrote does
+        not count: after a failed sync the kernel may remember more than the disk has.
+        """
         with self._saving:
             with self._mutex:
                 unsaved, self._unsaved = self._unsaved, {}
-                rows = [(*key, _as_flags(written)) for key, written in sorted(unsaved.items())]
+                rows = [(*key, as_flags(written)) for key, written in sorted(unsaved.items())]
                 untracked = [point for point in self.frozen if not point.tracked]
-            if not rows and not loaded and not untracked:
+            longer = durable > self._durable_bytes
+            if not rows and not loaded and not untracked and not longer:
                 return
 
             def change(writer: CatalogWriter) -> None:
@@ -280,6 +312,8 @@ class LiveVolume:
                     origin.save(writer, loaded)
                 for point in untracked:
                     note_tracked(writer, point.snapshot_id)
+                if longer:
+                    note_data_bytes(writer, self.volume_id, durable)
 
             try:
                 self._context.catalog.update(change)
@@ -291,6 +325,7 @@ class LiveVolume:
                 raise
             for point in untracked:
                 point.tracked = True
+            self._durable_bytes = max(self._durable_bytes, durable)
 
     # Points in time
 
@@ -311,7 +346,9 @@ class LiveVolume:
         Raises:
             CorruptionError: A block kept or loaded is damaged.
             StoreError: The device failed.
+            EbsimError: As `ensure_key`.
         """
+        self.ensure_key()
         with self.stripes[block % STRIPES]:
             try:
                 if self._files.kept.read(block, frozen.epoch, buffer):
@@ -329,9 +366,7 @@ class LiveVolume:
         with self._mutex:
             rest = [other for other in self.frozen if other is not frozen]
             for heir in [other for other in rest if other.epoch > frozen.epoch][:1]:
-                for leaf, written in frozen.written.items():
-                    theirs = heir.written.get(leaf)
-                    heir.written[leaf] = written if theirs is None else _union(written, theirs)
+                heir.inherit(frozen.written)
             self.frozen = rest
             if rest:
                 return
@@ -373,6 +408,8 @@ class LiveVolume:
         """Have what is going to be read in the file; return how much of it the volume has."""
         if offset < 0:
             raise InvalidInputError(f"A volume has no offset {offset}.")
+        if self._domain:
+            self.ensure_key()
         length = max(0, min(length, self._size - offset))
         origin = self._origin
         if origin is not None and length:
@@ -393,7 +430,7 @@ class LiveVolume:
                 self._context.reserve.ensure_room(self._files.data_path)
                 leaf[block % LEAF_BLOCKS] = _WRITTEN
             try:
-                self._data.write_at(place, (part,))
+                self._put(place, part)
                 if first:
                     failpoints.reach("write.written")
                 if self._origin is not None:
@@ -427,8 +464,8 @@ class LiveVolume:
         try:
             self._files.intents.note(leaf)
         except OSError as error:
-            failure = write_failure(error, self._files.data_path)
-            raise failure if is_no_space(error) else self._poisoned(error) from error
+            failed = write_failure if is_no_space(error) else partial(poisoned, self._context)
+            raise failed(error, self._files.data_path) from error
         failpoints.reach("write.intended")
         with self._mutex:
             flags = self._written.get(leaf)
@@ -452,6 +489,13 @@ class LiveVolume:
         if not origin.is_local(block):
             origin.mark_local(block)
 
+    def _put(self, place: int, part: bytes | memoryview) -> None:
+        """Write to the file, and note up to where; raises OSError."""
+        self._data.write_at(place, (part,))
+        if place + len(part) > self._reach:
+            with self._mutex:  # others write under other stripes
+                self._reach = max(self._reach, place + len(part))
+
     def _write_failed(self, block: int) -> None:
         """Have the next write to a block prepare again, where this one was to make it local.
 
@@ -469,7 +513,7 @@ class LiveVolume:
             try:
                 # While a volume is being loaded, what is in its file is no hole: see rebuild.
                 if self._origin is not None or not self._data.punch(block * BLOCK_SIZE, BLOCK_SIZE):
-                    self._data.write_at(block * BLOCK_SIZE, (_ZEROS,))
+                    self._put(block * BLOCK_SIZE, _ZEROS)
                 self._written[block // LEAF_BLOCKS][block % LEAF_BLOCKS] = _PUNCHED
                 self._is_local_now(block)
             except OSError as error:
@@ -484,7 +528,7 @@ class LiveVolume:
         self._context.reserve.ensure_room(self._files.data_path)
         try:
             # Zeros too: a rebuild of the catalog takes a block with a hole for one to be loaded.
-            self._data.write_at(block * BLOCK_SIZE, (_ZEROS if data is None else data,))
+            self._put(block * BLOCK_SIZE, _ZEROS if data is None else data)
         except OSError as error:
             raise write_failure(error, self._files.data_path) from error
         failpoints.reach("load.written")
@@ -527,7 +571,7 @@ class LiveVolume:
         try:
             self._read_now(block, buffer)
             self._files.kept.keep(block, self._epoch - 1, buffer)
-        except (OSError, CorruptionError, StoreError) as error:
+        except (OSError, EbsimError) as error:
             self._lose(frozen, f"block {block} could not be kept when it was overwritten: {error}")
 
     def _lose(self, frozen: list[Frozen], reason: str) -> None:
@@ -539,21 +583,6 @@ class LiveVolume:
             self._context.catalog.update(change)
         for point in frozen:
             point.failure = point.failure or reason
-
-    @contextmanager
-    def _closing_on_failure(self) -> Iterator[None]:
-        """Close the store's handle for writing when a commit fails."""
-        try:
-            yield
-        except StoreError as error:
-            self._context.poison = self._context.poison or str(error)
-            raise
-
-    def _poisoned(self, error: OSError) -> LimitExceededError | StoreError:
-        """Close the handle for writing after a failed sync, and return what to raise."""
-        failure = write_failure(error, self._files.data_path)
-        self._context.poison = self._context.poison or str(failure)
-        return failure
 
     def _read_now(self, block: int, buffer: memoryview) -> None:
         """Fill the buffer with a block as it is now."""
@@ -567,12 +596,3 @@ class LiveVolume:
         except OSError as error:
             raise read_failure(error, self._files.data_path) from error
         buffer[got:] = bytes(BLOCK_SIZE - got)
-
-
-def _as_flags(written: bytearray) -> Flags:
-    flags: Flags = np.frombuffer(bytes(written), dtype=np.uint8) != 0
-    return flags
-
-
-def _union(one: bytearray, other: bytearray) -> bytearray:
-    return bytearray((_as_flags(one) | _as_flags(other)).tobytes())

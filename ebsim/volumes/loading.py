@@ -4,17 +4,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from ebsim import failpoints
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
+from ebsim.core.events import volume_changed
 from ebsim.core.reclaim import reclaim_if_possible
 from ebsim.core.volume_parent import release_origin
-from ebsim.core.volume_records import get_managed
+from ebsim.core.volume_records import get_managed, put_managed
 from ebsim.errors import ConflictError, ErrorCode
 from ebsim.ids import VolumeId
 from ebsim.progress import Progress
+from ebsim.results import VolumeState
 from ebsim.units import BLOCK_SIZE, MIB
 from ebsim.volumes.live_volume import LiveVolume
 from ebsim.volumes.origin import Origin
@@ -113,6 +115,27 @@ def load_all(
     return True
 
 
+def load_new(
+    context: StoreContext, volumes: LiveVolumes, volume_id: VolumeId, progress: Progress
+) -> None:
+    """Load all of a volume that is `creating`, as fast as it goes, whoever begins to load it.
+
+    A process that opened the store meanwhile may have found it, and load it already.
+
+    Raises:
+        CorruptionError, LimitExceededError, StoreError: As `load_all`.
+    """
+    pace = Pace(0, threading.Event().wait)
+    done = False
+    while not done:
+        try:
+            done = load_all(context, volumes, volume_id, pace, progress)
+        except ConflictError as error:
+            if error.code != ErrorCode.VOLUME_IN_USE:
+                raise
+            pace.wait(WAIT_S)
+
+
 @contextmanager
 def _opened(
     volumes: LiveVolumes, volume_id: VolumeId, pace: Pace, stopped: threading.Event | None
@@ -187,5 +210,9 @@ def _let_go(context: StoreContext, volume_id: VolumeId) -> None:
 def _release(commit: JournaledCommit, volume_id: VolumeId) -> None:
     volume = get_managed(commit.writer, volume_id)
     loaded = release_origin(commit.writer, commit.space, volume)
+    if loaded.state == VolumeState.CREATING:
+        loaded = replace(loaded, state=VolumeState.AVAILABLE)
+        put_managed(commit.writer, loaded)
+        volume_changed(commit.context, commit.writer, loaded, "createVolume", "available")
     if loaded != volume:
         commit.journal("modify-volume", {"volume": asdict(loaded)})

@@ -4,8 +4,10 @@ import threading
 from collections.abc import Callable, Sequence
 
 from ebsim.core.context import StoreContext
+from ebsim.core.copied_part import ensure_made
 from ebsim.core.reclaim import reclaim_if_possible
-from ebsim.core.snapshots import find_snapshot, get_snapshot
+from ebsim.core.snapshots import find_snapshot, get_present
+from ebsim.core.started_clock import resume_started
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.progress import Progress
@@ -60,9 +62,10 @@ class ManagedVolumes:
         Raises:
             NotFoundError: One does not exist.
             StorePoisonedError: A write of this handle failed; they stay pending.
+            EbsimError: A volume is encrypted, and its keyring cannot be opened; they stay pending.
         """
         with self._context.catalog.read() as reader:
-            records = [get_snapshot(reader, each) for each in snapshot_ids]
+            records = [get_present(reader, each) for each in snapshot_ids]
         reporter = _Reporter(progress, sum(record.size_bytes for record in records))
         try:
             while True:
@@ -70,8 +73,12 @@ class ManagedVolumes:
                 found = self._find(snapshot_ids)
                 if all(record.state != SnapshotState.PENDING for record in found):
                     return found
+                ensure_made(found)
                 self._context.ensure_writable()  # else nobody here will ever copy them
                 self.snapshots.resume()  # its process may have died
+                if any(record.started is not None for record in found):
+                    resume_started(self._context)
+                self.snapshots.ensure_possible(snapshot_ids)
                 self._pause(POLL_S)
         finally:
             progress.finish()
@@ -89,7 +96,7 @@ class ManagedVolumes:
     def _find(self, snapshot_ids: Sequence[SnapshotId]) -> list[SnapshotRecord]:
         with self._context.catalog.read() as reader:
             known = [find_snapshot(reader, each) for each in snapshot_ids]
-        return [record for record in known if record is not None]
+        return [record for record in known if record is not None and record.recycled is None]
 
 
 class _Reporter:

@@ -5,12 +5,14 @@ from dataclasses import replace
 from ebsim import failpoints, refusals
 from ebsim.core.block_maps import LEAF_BLOCKS
 from ebsim.core.context import StoreContext
+from ebsim.core.domains import open_domain
 from ebsim.core.point_in_time import note_lost, note_opened
+from ebsim.core.rebuild_volumes import is_whole
 from ebsim.core.snapshots import get_snapshot
 from ebsim.core.successors import pending_of_volume
 from ebsim.core.volume_records import get_managed, put_managed
 from ebsim.core.written_blocks import Flags, LeafWrites, add_writes, all_flags, no_flags
-from ebsim.errors import CorruptionError
+from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.intent import LeftIntents
 from ebsim.format.records import SnapshotRecord, VolumeRecord
 from ebsim.ids import SnapshotId, VolumeId
@@ -18,6 +20,7 @@ from ebsim.results import VolumeState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.failures import read_failure
 from ebsim.storage.files import forget_cached
+from ebsim.storage.sealed_file import SectorCiphers
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.frozen import Frozen
 from ebsim.volumes.live_volume import LiveVolume
@@ -26,7 +29,13 @@ from ebsim.volumes.volume_files import VolumeFiles, create_volume_files, open_vo
 
 _UNKNOWN_LOCAL = "the file that tells which blocks its volume had loaded is damaged"
 
-_USABLE = (VolumeState.AVAILABLE, VolumeState.IN_USE, VolumeState.DELETING)
+_USABLE = (
+    VolumeState.AVAILABLE,
+    VolumeState.IN_USE,
+    VolumeState.DELETING,
+    VolumeState.RECOVERABLE,  # by who copies its pending snapshots: nobody else finds it
+    VolumeState.CREATING,  # by who loads it: nobody else is let in (`ensure_created`)
+)
 
 
 def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
@@ -38,8 +47,9 @@ def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
     Raises:
         NotFoundError: There is no such volume.
         ConflictError: It is in a state in which it cannot be used.
-        CorruptionError: Its live data are gone.
+        CorruptionError: Its live data are gone, or were cut short.
         StoreError, LimitExceededError: Its files cannot be opened or made.
+        EbsimError: It is encrypted, and its key cannot be had (`ebsim.core.domains.open_domain`).
     """
     context.ensure_writable()
     with context.catalog.read() as reader:
@@ -47,13 +57,12 @@ def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
         pending = pending_of_volume(reader, volume_id)
     if volume.state not in _USABLE:
         raise refusals.volume_state(volume_id, volume.state, _USABLE)
-    if volume.has_data:
-        files = open_volume_files(context.files, context.volumes_folder, volume_id, context.boot_id)
-    else:
-        files = create_volume_files(
-            context.files, context.volumes_folder, volume_id, context.boot_id
-        )
+    ciphers = _open_ciphers(context, volume)
+    open_files = open_volume_files if volume.has_data else create_volume_files
+    files = open_files(context.files, context.volumes_folder, volume_id, context.boot_id, ciphers)
     try:
+        if volume.has_data:
+            _ensure_whole(volume, files)
         volume = _make_good(context, volume, files, pending)
         frozen = [_frozen(context, each.snapshot_id) for each in pending]
         _load_kept(files, frozen)
@@ -62,6 +71,32 @@ def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
     except BaseException:
         files.close()
         raise
+
+
+def _open_ciphers(context: StoreContext, volume: VolumeRecord) -> SectorCiphers | None:
+    """Return what encrypts a volume's data; None: they are not encrypted."""
+    data_key = open_domain(context, volume.domain).data_key
+    return None if data_key is None else SectorCiphers(data_key.sector_cipher(volume.volume_id))
+
+
+def _ensure_whole(volume: VolumeRecord, files: VolumeFiles) -> None:
+    """Look that what was flushed is not cut off; a file may well end before its volume does.
+
+    Raises:
+        CorruptionError: It is: what is gone must not read as zeros.
+        StoreError: It cannot be looked at.
+    """
+    try:
+        size = files.data.size()
+    except OSError as error:
+        raise read_failure(error, files.data_path) from error
+    if size < volume.data_bytes:
+        raise CorruptionError(
+            f"the live data of volume {volume.volume_id} were cut short: {files.data_path} has "
+            f"{size:,} bytes, and {volume.data_bytes:,} were flushed; put the whole file back, or "
+            "make another volume from its newest snapshot",
+            ErrorCode.CORRUPT_VOLUME,
+        )
 
 
 def _make_good(
@@ -83,7 +118,9 @@ def _make_good(
     if leaves or pending or not volume.has_data:
 
         def change(writer: CatalogWriter) -> VolumeRecord:
-            current = replace(get_managed(writer, volume.volume_id), has_data=True)
+            current = get_managed(writer, volume.volume_id)
+            known = current.data_bytes if volume.has_data else 0  # a new file is empty
+            current = replace(current, has_data=True, data_bytes=known)
             put_managed(writer, current)
             if current.origin_hold and left is not None:
                 add_local_blocks(writer, current.number, left.local)
@@ -110,7 +147,8 @@ def _make_good(
 def _left_behind(files: VolumeFiles) -> LeftIntents | None:
     """Return what a process that died may have written to, once what it loaded is durable.
 
-    It may have died of a failed sync: then the kernel remembers blocks that the disk lacks.
+    It may have died of a failed sync: then the kernel remembers blocks that the disk lacks. What
+    the file lacks once these are forgotten is not local, and is loaded again.
     """
     try:
         left = files.intents.left_behind()
@@ -118,6 +156,9 @@ def _left_behind(files: VolumeFiles) -> LeftIntents | None:
             forget_cached(files.data_path)
         if left is not None and left.local:
             files.data.sync()
+            size = files.data.size()
+            local = [block for block in left.local if is_whole(files.data, size, block)]
+            left = replace(left, local=local)
     except OSError as error:
         raise read_failure(error, files.data_path) from error
     return left

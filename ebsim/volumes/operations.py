@@ -6,41 +6,44 @@ What reads or writes live data is imported when it is needed, so that listing vo
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ebsim import refusals
-from ebsim.core.access import same_owner
 from ebsim.core.changes import KEPT, JournaledCommit, commit_journaled, writing
 from ebsim.core.context import StoreContext
 from ebsim.core.events import volume_changed
-from ebsim.core.lineage import add_hold
 from ebsim.core.reclaim import reclaim_if_possible
-from ebsim.core.volume_parent import begin_lineage
 from ebsim.core.volume_records import (
     describe_volumes,
+    ensure_created,
     ensure_own_volumes,
     get_managed,
     list_modifications,
     list_volumes,
     modify_volume,
-    new_volume_record,
-    origin_of,
     own_volume,
     put_managed,
     to_volume,
 )
-from ebsim.core.volume_types import ensure_figures
 from ebsim.core.whole_numbers import ensure_whole
-from ebsim.errors import CorruptionError
-from ebsim.format.catalog_values import Table, number_key
-from ebsim.format.records import VolumeRecord
+from ebsim.errors import ConflictError, CorruptionError, NotFoundError
+from ebsim.format.catalog_values import Table
+from ebsim.format.records import VolumeRecord, decode_volume
 from ebsim.ids import VolumeId, parse_volume_id
 from ebsim.progress import Progress, SilentProgress
 from ebsim.requests import VolumeModificationRequest, VolumeQuery, VolumeRequest
-from ebsim.results import Volume, VolumeModification, VolumePage, VolumeState
-from ebsim.units import size_gib
+from ebsim.results import (
+    Volume,
+    VolumeModification,
+    VolumeModificationPage,
+    VolumePage,
+    VolumeState,
+)
+from ebsim.volume_status import VolumeStatusPage
+from ebsim.volumes.creation import create_volume, find_made
 from ebsim.volumes.file_limits import ensure_file_possible
 
 if TYPE_CHECKING:
@@ -58,18 +61,30 @@ class VolumeOperations:
         self._context = context
         self._held = held
 
-    def create(self, request: VolumeRequest) -> Volume:
+    def create(self, request: VolumeRequest, progress: Progress | None = None) -> Volume:
         """Make a volume, empty or from a snapshot; it can be used at once, whatever its size.
 
         With an initialization rate, the blocks of the snapshot are loaded behind the scenes while
-        the store is open; else when they are needed, or by `initialize`.
+        the store is open; else when they are needed, or by `initialize`. With a credit of fast
+        snapshot restore all of them are loaded before this returns (semantics section 11.7).
+
+        Args:
+            request: What the volume is to be.
+            progress: Told how far the loading is, if it is fast restored.
 
         Raises:
             InvalidInputError, NotFoundError, ConflictError, LimitExceededError: EC2 would refuse it
                 (semantics section 3.2).
+            CorruptionError, StoreError: It is fast restored, and could not be loaded. No volume is
+                left; the credit is gone.
         """
+        known = find_made(self._context, request)
+        if known is not None:
+            return self._show(known)
         with writing(self._context):
-            record = commit_journaled(self._context, lambda commit: _create(commit, request))
+            record = create_volume(self._context, request)
+        if record.fast_restored:
+            return self._load_now(record.volume_id, progress or SilentProgress())
         if record.origin_hold and record.initialization_rate:
             self._held().background.start(record.volume_id, record.initialization_rate)
         return to_volume(record)
@@ -139,11 +154,60 @@ class VolumeOperations:
         with self._context.catalog.read() as reader:
             return list_modifications(self._context, reader, volume_ids)
 
+    def describe_modifications(self, query: VolumeQuery | None = None) -> VolumeModificationPage:
+        """Return a page of the last modification of each volume that has one.
+
+        Args:
+            query: Of which volumes. Filters: modification-state, original-iops, original-size,
+                original-volume-type, originalMultiAttachEnabled, start-time, target-iops,
+                target-size, target-volume-type, targetMultiAttachEnabled, volume-id.
+
+        Raises:
+            InvalidInputError, NotFoundError, LimitExceededError: As `describe`.
+        """
+        from ebsim.core.volume_views import describe_modifications
+
+        return describe_modifications(self._context, query or VolumeQuery())
+
+    def describe_status(self, query: VolumeQuery | None = None) -> VolumeStatusPage:
+        """Return a page of the status of volumes, oldest first.
+
+        Args:
+            query: Of which volumes. Filters: availability-zone, volume-status.status,
+                volume-status.details-name, volume-status.details-status; and those about actions
+                and events, of which there are none.
+
+        Raises:
+            InvalidInputError, NotFoundError, LimitExceededError: As `describe`.
+        """
+        from ebsim.core.volume_views import describe_status
+
+        return describe_status(self._context, query or VolumeQuery(), self._show)
+
+    def set_auto_enable_io(self, volume_id: str, *, enabled: bool) -> None:
+        """Keep EC2's attribute autoEnableIO of a volume, which changes nothing else.
+
+        Raises:
+            InvalidInputError: The id is malformed.
+            NotFoundError: There is no such volume.
+        """
+        wanted = self._own(volume_id)
+
+        def change(commit: JournaledCommit) -> None:
+            record = own_volume(self._context, commit.writer, wanted)
+            changed = replace(record, auto_enable_io=enabled)
+            put_managed(commit.writer, changed)
+            commit.journal("modify-volume", {"volume": asdict(changed)})
+
+        with writing(self._context):
+            commit_journaled(self._context, change)
+
     def delete(self, volume_id: str) -> VolumeState:
         """Delete a volume; its snapshots stay, and pending ones are completed first.
 
         Returns:
-            `deleted`, or `deleting` while pending snapshots still need its data.
+            `deleted`; `deleting` while pending snapshots still need its data; `recoverable` if it
+            went to the Recycle Bin.
 
         Raises:
             InvalidInputError: The id is malformed.
@@ -151,13 +215,18 @@ class VolumeOperations:
             ConflictError: It is open, or in a wrong state.
         """
         wanted = self._own(volume_id)
-        self._held().background.stop(wanted)
-        with writing(self._context, KEPT):
-            self._held().live.delete(wanted)
-            reclaim_if_possible(self._context)
+        self._remove(wanted)
         with self._context.catalog.read() as reader:
             left = reader.get(Table.VOLUMES, wanted.encode())
+        if left is not None and decode_volume(left).state == VolumeState.RECOVERABLE:
+            return VolumeState.RECOVERABLE
         return VolumeState.DELETED if left is None else VolumeState.DELETING
+
+    def _remove(self, volume_id: VolumeId, *, never_had: bool = False) -> None:
+        self._held().background.stop(volume_id)
+        with writing(self._context, KEPT):
+            self._held().live.delete(volume_id, never_had=never_had)
+            reclaim_if_possible(self._context)
 
     def import_image(
         self,
@@ -177,22 +246,11 @@ class VolumeOperations:
             InvalidInputError: It does not fit, or EC2 would refuse the volume.
             LimitExceededError, StoreError: The volume cannot be written. No volume is left.
         """
-        from ebsim.storage.freeze import open_point_in_time
-        from ebsim.volumes.importing import copy_source
+        from ebsim.volumes.importing import copy_source, opened_image
 
         request = request or VolumeRequest()
-        ensure_figures(request)
-        if request.snapshot_id:
-            raise refusals.invalid_combination(
-                "A volume is made of an image or of a snapshot, not of both."
-            )
-        with open_point_in_time(Path(image), None, self._context.path) as source:
-            wanted = size_gib(source.size_bytes)
-            if request.size_gib is not None and request.size_gib < wanted:
-                raise refusals.invalid_value(
-                    request.size_gib, "size", f"{source.identity} needs at least {wanted} GiB"
-                )
-            volume = self.create(replace(request, size_gib=request.size_gib or wanted))
+        with opened_image(Path(image), request, self._context.path) as (source, sized):
+            volume = self.create(sized)
             try:
                 with (
                     writing(self._context, KEPT),
@@ -201,7 +259,7 @@ class VolumeOperations:
                     copy_source(source, live, progress or SilentProgress())
             except BaseException:
                 if not self._context.poison:
-                    self.delete(volume.volume_id)
+                    self._remove(volume.volume_id, never_had=True)
                 raise
         return self.get(volume.volume_id)
 
@@ -217,6 +275,8 @@ class VolumeOperations:
         from ebsim.volumes.volume_file import VolumeFile
 
         registry, wanted = self._held().live, self._own(volume_id)
+        with self._context.catalog.read() as reader:
+            ensure_created(get_managed(reader, wanted))
         with writing(self._context, KEPT):
             live = registry.acquire(wanted, as_file=True)
         return VolumeFile(live, lambda: registry.release(live, as_file=True))
@@ -248,6 +308,21 @@ class VolumeOperations:
         with writing(self._context, KEPT):
             load_all(self._context, self._held().live, wanted, pace, progress or SilentProgress())
 
+    def _load_now(self, volume_id: VolumeId, progress: Progress) -> Volume:
+        """Load all of a volume that is `creating`, so that it is available, and return it."""
+        from ebsim.volumes.loading import load_new
+
+        try:
+            with writing(self._context, KEPT):
+                load_new(self._context, self._held().live, volume_id, progress)
+        except BaseException:
+            if not self._context.poison:
+                # where another process loads it, that one goes on
+                with suppress(ConflictError, NotFoundError):
+                    self.delete(volume_id)
+            raise
+        return self.get(volume_id)
+
     def _own(self, volume_id: str) -> VolumeId:
         """Return the id of a volume of the caller's."""
         wanted = parse_volume_id(volume_id)
@@ -272,26 +347,3 @@ class VolumeOperations:
             return to_volume(again)  # its loading ended just now, and the map is let go of
         loaded = record.origin_blocks - missing
         return to_volume(record, 100 * loaded // record.origin_blocks)
-
-
-def _create(commit: JournaledCommit, request: VolumeRequest) -> VolumeRecord:
-    context, writer = commit.context, commit.writer
-    origin = origin_of(context, writer, request)
-    record = new_volume_record(context, writer, request, origin)
-    ensure_file_possible(context, record)
-    if origin is not None:
-        record = replace(
-            record,
-            origin_hold=add_hold(writer, origin.node, origin.root),
-            origin_root=origin.root,
-            origin_blocks=origin.full_blocks,
-            lineage=origin.lineage if same_owner(origin, record) else 0,
-        )
-        if not record.lineage:
-            begin_lineage(writer, record)
-        key = origin.snapshot_id.encode() + number_key(record.number)
-        writer.put(Table.VOLUME_ORIGINS, key, record.volume_id.encode())
-    put_managed(writer, record)
-    volume_changed(context, writer, record, "createVolume", "available")
-    commit.journal("create-volume", {"volume": asdict(record)})
-    return record

@@ -67,6 +67,7 @@ class LiveVolumes:
         Raises:
             ConflictError: Another process has it open.
             NotFoundError, CorruptionError, StoreError, LimitExceededError: As `open_live_volume`.
+            EbsimError: It is encrypted, and its key cannot be had, though it may be open already.
             StoreError: StoreForked: the process was forked while the store was open; or the store
                 lies on a read-only file system.
         """
@@ -85,6 +86,8 @@ class LiveVolumes:
             if entry is None:
                 entry = self._open(volume_id)
                 self._entries[volume_id] = entry
+            else:
+                entry.live.ensure_key()
             entry.users += 1
             entry.files += as_file
             return entry.live
@@ -122,8 +125,12 @@ class LiveVolumes:
         finally:
             self.release(live)
 
-    def delete(self, volume_id: VolumeId) -> None:
+    def delete(self, volume_id: VolumeId, *, never_had: bool = False) -> None:
         """Delete a volume, or have it go with the last of its pending snapshots.
+
+        Args:
+            volume_id: The volume.
+            never_had: Its making failed: no rule of the Recycle Bin keeps it.
 
         Raises:
             ConflictError: Somebody has it open, or it is in a wrong state.
@@ -138,7 +145,7 @@ class LiveVolumes:
                 )
             lock = self._lock(volume_id) if entry is None else None
             try:
-                mark_deleting(self._context, volume_id)
+                mark_deleting(self._context, volume_id, never_had=never_had)
                 if entry is None:
                     finish_deletion(self._context, volume_id)
             finally:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
-from ebsim import failpoints
+from ebsim import failpoints, refusals
 from ebsim.config import Compression, SnapshotOptions
 from ebsim.core.abandon import abandon
 from ebsim.core.changes import writing
@@ -30,7 +30,10 @@ from ebsim.core.snapshots import (
     put_snapshot,
 )
 from ebsim.core.successors import pending_of_volume
+from ebsim.core.volume_records import get_managed
 from ebsim.errors import (
+    KEY_FAILURES,
+    KEYRING_FAILURES,
     CorruptionError,
     EbsimError,
     ErrorCode,
@@ -41,6 +44,7 @@ from ebsim.errors import (
 )
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId, VolumeId
+from ebsim.keys.refusals import unusable_key
 from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.reserve import DELETION_PART
@@ -68,6 +72,7 @@ class SnapshotQueue:
         self._volumes = volumes
         self._before_copy = before_copy
         self._creating = threading.Lock()
+        self._locked: dict[SnapshotId, EbsimError] = {}
         self._changed = threading.Condition()
         self._jobs: dict[VolumeId, deque[SnapshotJob]] = {}
         self._threads: dict[VolumeId, threading.Thread] = {}
@@ -80,14 +85,15 @@ class SnapshotQueue:
         Raises:
             InvalidInputError: The options do not fit, or a volume is named twice.
             NotFoundError: There is no such volume.
-            ConflictError: A volume is in a wrong state, or open in another process.
+            ConflictError: A volume is in a wrong state, or open in another process, or its KMS key
+                cannot be used (CustomerKeyHasBeenRevoked).
             LimitExceededError: EC2 would refuse it (semantics section 1.3).
         """
         check_request(volume_ids, options)
         with self._creating, ExitStack() as undo:
             lives = []
             for volume_id in volume_ids:
-                live = self._volumes.acquire(volume_id)
+                live = self._acquire(volume_id)
                 undo.callback(self._volumes.release, live)
                 lives.append(live)
             session = current_session(self._context).number
@@ -103,14 +109,28 @@ class SnapshotQueue:
                     _save_writes(job)  # the thread that would do so is busy with another
         return records
 
+    def _acquire(self, volume_id: VolumeId) -> LiveVolume:
+        """Return a volume of which a snapshot is asked for, with EC2's refusal for its key."""
+        try:
+            return self._volumes.acquire(volume_id)
+        except EbsimError as error:
+            if error.code not in KEY_FAILURES:
+                raise
+            with self._context.catalog.read() as reader:
+                key = get_managed(reader, volume_id).kms_key
+            raise unusable_key(key, error) from error
+
     def resume(self) -> None:
         """Go on with pending snapshots that a process left whose points in time still exist.
 
-        A volume that another process has open is left to that process.
+        A volume that another process has open is left to that process. One whose KMS key cannot be
+        used has its pending snapshots end as `error` (semantics section 11.5); where it is
+        the keyring that is locked or missing, they wait for whoever has it.
         """
         session = self._context.session
         own = NO_SESSION if session is None else session.number
         with self._creating:
+            self._locked.clear()
             with self._context.catalog.read() as reader:
                 left = _left_pending(reader, {NO_SESSION, own})
             left = [each for each in left if not self._is_queued(each.snapshot_id)]
@@ -131,11 +151,8 @@ class SnapshotQueue:
                     live = self._volumes.acquire(record.volume_id)
                     undo.callback(self._volumes.release, live)
                     lives.append(live)
-            except (CorruptionError, NotFoundError, SourceError) as error:
-                self._give_up(records, str(error))
-                return
             except EbsimError as error:
-                _log.warning("cannot go on with %s: %s", records[0].snapshot_id, error)
+                self._cannot_resume(records, error)
                 return
             ids = [record.snapshot_id for record in records]
             group = SnapshotSet(self._context, ids) if records[0].set_id else None
@@ -148,6 +165,29 @@ class SnapshotQueue:
                 stored = Compression.parse(record.compression or "zstd")
                 job = SnapshotJob(record.snapshot_id, live, point, stored, group, size)
                 self._enqueue(job)
+
+    def _cannot_resume(self, records: list[SnapshotRecord], error: EbsimError) -> None:
+        """End snapshots that cannot be gone on with, unless another process may be able to."""
+        if error.code in KEY_FAILURES:
+            self._give_up(records, str(refusals.key_not_accessible()))
+        elif error.code in KEYRING_FAILURES:
+            self._locked.update((record.snapshot_id, error) for record in records)
+            if all(record.deletion_wanted for record in records):
+                self._give_up(records, str(error))
+        elif isinstance(error, (CorruptionError, NotFoundError, SourceError)):
+            self._give_up(records, str(error))
+        else:
+            _log.warning("cannot go on with %s: %s", records[0].snapshot_id, error)
+
+    def ensure_possible(self, snapshot_ids: Sequence[SnapshotId]) -> None:
+        """Look whether `resume` found that these can go on as far as keys are concerned.
+
+        Raises:
+            EbsimError: The keyring cannot be opened by this process.
+        """
+        for snapshot_id in snapshot_ids:
+            if snapshot_id in self._locked:
+                raise self._locked[snapshot_id]
 
     def _give_up(self, records: list[SnapshotRecord], reason: str) -> None:
         """End snapshots whose points in time do not exist any more."""
@@ -163,6 +203,7 @@ class SnapshotQueue:
                 for point in [] if live is None else list(live.frozen):
                     if live is not None and point.snapshot_id == record.snapshot_id:
                         live.thaw(point)
+            self._volumes.finish_deletions()  # a volume may have waited for them alone
 
     def wait(
         self, snapshot_ids: Sequence[SnapshotId], told: Callable[[int, int], None] | None = None
@@ -296,6 +337,11 @@ class SnapshotQueue:
         except StoppedError:
             raise
         except BaseException as caught:
+            if job.members is None and _is_keyring_gone(caught):
+                job.stop()
+                if making is not None:
+                    making.leave()
+                raise StoppedError from caught
             error = _as_failure(caught)
             job.fail(error)
             try:
@@ -374,6 +420,13 @@ def _ensure_set_possible(reader: CatalogReader, left: SnapshotRecord) -> None:
             raise SourceError(
                 other.state_message if is_told else message, ErrorCode.SNAPSHOT_FAILED
             )
+
+
+def _is_keyring_gone(error: BaseException) -> bool:
+    """Return whether this process lost its keyring: then another one may go on."""
+    if not isinstance(error, EbsimError) or error.code not in KEYRING_FAILURES:
+        return False
+    return error.code != ErrorCode.WRONG_KEY  # of a block: that is damage
 
 
 def _as_failure(error: BaseException) -> BaseException:

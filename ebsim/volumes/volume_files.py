@@ -3,6 +3,8 @@
 VOLUME_ID.data      its live data: a sparse file with its blocks at their offsets
 VOLUME_ID.kept      blocks kept for pending snapshots; only while there are some
 VOLUME_ID.intents   which leaves may hold writes that nobody has noted; gone after a clean end
+
+Of an encrypted volume the first two hold encrypted bytes, which is seen nowhere else.
 """
 
 from contextlib import suppress
@@ -14,13 +16,14 @@ from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.ids import VolumeId
 from ebsim.storage.failures import read_failure, write_failure
 from ebsim.storage.files import File, Files
+from ebsim.storage.sealed_file import SealedFile, SectorCiphers
 from ebsim.volumes.intents import Intents
 from ebsim.volumes.kept_blocks import KeptBlocks
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeFiles:
-    """The open files of a volume."""
+    """The open files of a volume; `data` and `kept` are given and give plain bytes."""
 
     data_path: Path
     data: File
@@ -35,7 +38,11 @@ class VolumeFiles:
 
 
 def create_volume_files(
-    files: Files, folder: Path, volume_id: VolumeId, boot_id: str
+    files: Files,
+    folder: Path,
+    volume_id: VolumeId,
+    boot_id: str,
+    ciphers: SectorCiphers | None = None,
 ) -> VolumeFiles:
     """Make the files of a volume that has none; what an earlier attempt left is removed.
 
@@ -52,11 +59,24 @@ def create_volume_files(
         files.sync_directory(folder.parent)
     except OSError as error:
         raise write_failure(error, folder / f"{volume_id}.data") from error
-    return open_volume_files(files, folder, volume_id, boot_id)
+    return open_volume_files(files, folder, volume_id, boot_id, ciphers)
 
 
-def open_volume_files(files: Files, folder: Path, volume_id: VolumeId, boot_id: str) -> VolumeFiles:
+def open_volume_files(
+    files: Files,
+    folder: Path,
+    volume_id: VolumeId,
+    boot_id: str,
+    ciphers: SectorCiphers | None = None,
+) -> VolumeFiles:
     """Open the files of a volume.
+
+    Args:
+        files: Where they lie.
+        folder: The folder of all volumes.
+        volume_id: The volume.
+        boot_id: Which boot of the machine this is.
+        ciphers: What encrypts the volume's data; None: nothing does.
 
     Raises:
         CorruptionError: The live data are gone: they must not read as zeros.
@@ -73,9 +93,10 @@ def open_volume_files(files: Files, folder: Path, volume_id: VolumeId, boot_id: 
         ) from error
     except OSError as error:
         raise read_failure(error, path) from error
-    kept = KeptBlocks(files, folder / f"{volume_id}.kept", volume_id)
+    kept = KeptBlocks(files, folder / f"{volume_id}.kept", volume_id, ciphers)
     intents = Intents(files, folder / f"{volume_id}.intents", volume_id, boot_id)
-    return VolumeFiles(path, data, kept, intents)
+    plain = data if ciphers is None else SealedFile(data, ciphers)
+    return VolumeFiles(path, plain, kept, intents)
 
 
 def remove_volume_files(files: Files, folder: Path, volume_id: VolumeId) -> None:

@@ -19,7 +19,13 @@ import xxhash
 from ebsim.errors import CorruptionError, ErrorCode, LimitExceededError, StoreError
 from ebsim.format.segment import PAYLOAD_SIZE_MAX, Codec, RecordKind, SegmentHeader
 from ebsim.storage.files import File, Files, PosixFiles
-from ebsim.storage.segments import LocalSegmentStore, SegmentStore, SegmentWriter, merge_ranges
+from ebsim.storage.segments import (
+    BlockFacts,
+    LocalSegmentStore,
+    SegmentStore,
+    SegmentWriter,
+    merge_ranges,
+)
 from ebsim.testing.memory_files import MemoryFiles
 from ebsim.testing.observed_files import ObservedFile, ObservedFiles
 from ebsim.units import BLOCK_SIZE, MIB
@@ -33,13 +39,13 @@ BLOCK_HASH = bytes(range(200, 232))
 
 def header_of(segment_id: bytes) -> SegmentHeader:
     return SegmentHeader(
-        domain=7, store_id=STORE_ID, segment_id=segment_id, hash_key=HASH_KEY, created_us=1 << 50
+        store_id=STORE_ID, segment_id=segment_id, hash_key=HASH_KEY, created_us=1 << 50
     )
 
 
 def raw_header(segment_id: bytes) -> bytes:
     """Return the first 4096 bytes of a segment, made by hand."""
-    body = b"EBSIMSEG" + struct.pack("<HHI", 1, 0, 7) + STORE_ID + segment_id + HASH_KEY
+    body = b"EBSIMSEG" + struct.pack("<HHI", 1, 0, 0) + STORE_ID + segment_id + HASH_KEY
     body += struct.pack("<Q", 1 << 50)
     body = body.ljust(UNIT - 16, b"\0")
     return body + xxhash.xxh3_128_digest(body)
@@ -131,9 +137,7 @@ class SegmentStoreTests(ABC):
         second = writer.append(
             RecordKind.BLOCK,
             b"second" * 1000,
-            codec=Codec.ZSTD,
-            plain_size=BLOCK_SIZE,
-            block_hash=BLOCK_HASH,
+            BlockFacts(Codec.ZSTD, BLOCK_HASH),
         )
         writer.close()
 

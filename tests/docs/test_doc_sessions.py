@@ -9,7 +9,7 @@ What differs from run to run is written in the documents as it was in some run, 
 
 - ids of snapshots, volumes, images and policies: the same id stands for the same thing throughout a
   document;
-- times, and the ids of a store and of events: any;
+- times, and the ids of a store, of keys and grants, of events and of retention rules: any;
 - the home folder is `/home/you`;
 - stored sizes, which depend on the compressor and the file system: any. They are those that stand
   beside the word `stored`, `Stored`, `Catalog` or `proved`, and the members of JSON documents named
@@ -60,7 +60,9 @@ STORED_MEMBERS = (
 _SIZE = r"\d+(?:\.\d)? [KMGT]?i?B\b"
 _ANY = [
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:(?:\.\d{3})?Z)?"), "TIME"),
+    (re.compile(r"\b[0-9a-f]{64}\b"), "GRANT"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "STORE"),
+    (re.compile(r"\b[a-z]\d[0-9a-z]{9}\b"), "RULE"),
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "EVENT"),
     (re.compile(rf"(?<=stored ){_SIZE}|{_SIZE}(?= stored)"), "SIZE"),
     (re.compile(rf"(?m)^(Stored  +){_SIZE} on disk, {_SIZE} of it live"), r"\1SIZE"),

@@ -21,9 +21,9 @@ from ebsim import failpoints
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.cli.stores import EngineStores
-from ebsim.core import catalog_doubt
+from ebsim.core import catalog_doubt, events
 from ebsim.engine import Seams, Store
-from ebsim.errors import CorruptionError, ErrorCode
+from ebsim.errors import CorruptionError, ErrorCode, SnapshotFailedError
 from ebsim.format.catalog_state import (
     STATE_NAME,
     CatalogState,
@@ -31,6 +31,7 @@ from ebsim.format.catalog_state import (
     encode_catalog_state,
 )
 from ebsim.format.catalog_values import Table
+from ebsim.requests import VolumeRequest
 from ebsim.results import SnapshotState
 from ebsim.storage import catalog_proof, catalog_prover
 from ebsim.storage.catalog_proof import CatalogProof, look_for_commit, prove_catalog
@@ -43,7 +44,7 @@ from ebsim.testing.contents import NOISE, TAIL, TEXT, noise_block
 from ebsim.testing.damage import damage_block, vouch_for_catalog
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.seams import ManualClock, SeededEntropy
-from ebsim.testing.sources import disk_of
+from ebsim.testing.sources import FailingSource, disk_of
 
 DATABASE = Path("catalog/data.mdb")
 
@@ -322,6 +323,76 @@ def test_journal_that_is_ahead_is_noticed_without_any_word(folder: Path, commits
         assert store.tags.list() == told
 
     assert rebuilt(folder)
+
+
+@pytest.mark.parametrize("later", ["tagged", "completed", "deleted"])
+def test_catalog_that_is_only_not_the_newest_keeps_what_it_alone_knows(
+    folder: Path, later: str
+) -> None:
+    """F25: events, snapshots in error, and that one was pending. What the journal says counts."""
+    gate = threading.Event()
+
+    def before_copy(_snapshot_id: str) -> None:
+        gate.wait()
+
+    store = Store.open(folder, replace(seams(1), before_copy=before_copy))
+    with pytest.raises(SnapshotFailedError) as broken:
+        store.create_snapshot(
+            FailingSource(disk_of(noise_block(7), name="memory:broken"), unreadable_block=0)
+        )
+    volume = store.volumes.create(VolumeRequest(size_gib=1)).volume_id
+    with store.volumes.open(volume) as file:
+        file.pwrite(noise_block(3), 0)
+    pending, failed = store.create_snapshot(volume).snapshot_id, broken.value.snapshot_id
+    assert failed is not None
+    told = store.events()
+    old = (folder / DATABASE).read_bytes()
+    if later == "tagged":
+        store.tags.create([store.list_snapshots()[0].snapshot_id], {"told": "a"})
+        threading.Timer(0.01, gate.set).start()  # it is told to stay pending before
+    else:
+        gate.set()
+        store.wait_snapshots([pending])
+    if later == "deleted":
+        store.delete_snapshots([failed, pending])
+    store.close(wait=later != "tagged")
+    (folder / DATABASE).write_bytes(old)
+    (folder / STATE_NAME).unlink()
+
+    with Store.open(folder, seams(2)) as store:
+        assert rebuilt(folder)
+        found = {str(each.snapshot_id): each for each in store.list_snapshots()}
+        assert store.events()[: len(told)] == told
+        assert (failed in found, pending in found) == (later != "deleted",) * 2
+        if later != "deleted":
+            assert found[failed].state is SnapshotState.ERROR
+            assert found[failed].state_message == broken.value.args[0].partition(": ")[2]
+        if later == "completed":
+            assert found[pending].state is SnapshotState.COMPLETED
+            assert len(store.events()) == len(told)
+        if later == "tagged":
+            assert found[pending].state is SnapshotState.ERROR
+            assert "take another" in found[pending].state_message
+            (last,) = store.events()[len(told) :]
+            assert (last.detail["event"], last.detail["result"]) == ("createSnapshot", "failed")
+            assert last.number > told[-1].number
+        (again,) = store.wait_snapshots([store.create_snapshot(volume).snapshot_id])
+        assert store.read_block(again.snapshot_id, 0) == noise_block(3)
+        assert_healthy(store)
+
+
+def test_events_of_before_are_forgotten_one_by_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where numbers go on far behind, the newest are kept all the same."""
+    test_catalog_that_is_only_not_the_newest_keeps_what_it_alone_knows(folder, "completed")
+    with Store.open(folder, seams(3)) as store:
+        before = store.events()
+        monkeypatch.setattr(events, "EVENTS_KEPT", len(before))
+        for number in range(len(before)):
+            store.create_snapshot(disk_of(noise_block(number + 20), name="memory:more"))
+        assert len(store.events()) == len(before)
+        assert store.events()[0].number > before[-1].number
 
 
 def test_table_of_readers_that_is_damaged_or_gone_is_made_again(folder: Path) -> None:

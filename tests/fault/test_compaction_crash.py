@@ -15,54 +15,30 @@ import pytest
 from ebsim.engine import Store
 from ebsim.errors import EbsimError
 from ebsim.storage.segments import LocalSegmentWriter
-from ebsim.testing.contents import palette_block
 from ebsim.testing.invariants import assert_healthy, assert_store_matches
-from ebsim.testing.machine import Killed, Machine
+from ebsim.testing.machine_nights import MachineNights
 from ebsim.testing.memory_store import SEGMENTS
-from ebsim.testing.model import ReferenceModel
-from ebsim.testing.sources import disk_of
-from ebsim.units import BLOCK_SIZE
 
 pytestmark = pytest.mark.crash
 
-WEB = "memory:web"
 NIGHTS = ((4, 8), (4, 12), (16, 12), (16, 1))
 
 
-class Run:
+class Run(MachineNights):
     """A machine with some nights behind it, whose compaction dies at a step."""
 
     def __init__(self, folder: Path) -> None:
-        self.machine = Machine(folder)
-        self.model = ReferenceModel()
-        self.model.add_volume(WEB, len(NIGHTS[0]) * BLOCK_SIZE)
-        self.ids: list[str] = []
-        for blocks in NIGHTS:
-            with self.machine.start().open() as store:
-                self.night(store, blocks)
+        super().__init__(folder, NIGHTS)
         with self.machine.start().open() as store:
             store.delete_snapshots(self.ids[1:2])
         self.model.delete(self.ids[1:2])
 
-    def night(self, store: Store, blocks: tuple[int, ...]) -> None:
-        source = disk_of(*(palette_block(number) for number in blocks), name=WEB)
-        for index, number in enumerate(blocks):
-            self.model.write(WEB, index, palette_block(number))
-        self.ids.append(store.create_snapshot(source).snapshot_id)
-        self.model.snapshot(WEB, self.ids[-1])
-
     def compact(self, die_at: int | None) -> bool:
         """Return whether the process died before the end; it is dead now."""
-        process = self.machine.start(die_at)
-        try:
-            with process.open() as store:
-                report = store.compact()
-                assert report.damaged == ()
-        except Killed:
-            return True
-        finally:
-            process.kill()
-        return False
+        return self.until_dead(die_at, self.check_compacted)
+
+    def check_compacted(self, store: Store) -> None:
+        assert store.compact().damaged == ()
 
     def assert_survived(self) -> None:
         with self.machine.start().open() as store:

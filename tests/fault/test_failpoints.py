@@ -12,6 +12,7 @@ import pytest
 import ebsim
 from ebsim import failpoints
 from ebsim.storage.segments import LocalSegmentStore, LocalSegmentWriter
+from ebsim.storage.set_aside import SetAside
 from ebsim.testing.torture.campaign import Violation
 from ebsim.testing.torture.failpoints import Failpoints, Moment, find_moments, run_moment
 from ebsim.volumes.live_volume import LiveVolume
@@ -113,3 +114,21 @@ def test_missing_removal_is_noticed(moments: list[Moment], monkeypatch: pytest.M
     monkeypatch.setattr(LocalSegmentStore, "drop", lambda _self, _segment_id: None)
     with pytest.raises(Violation):
         run_all(m for m in moments if m.story == "scans")
+
+
+def test_repair_that_throws_away_is_noticed(
+    moments: list[Moment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The campaign can fail: what was damaged must be set aside."""
+    monkeypatch.setattr(SetAside, "keep", lambda _self, found: ["" for _ in found])
+    with pytest.raises(Violation):
+        run_all(m for m in moments if m.failpoint == "repair.committed" and m.how == "kill")
+
+
+def test_repair_that_names_the_old_place_is_noticed(
+    moments: list[Moment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The campaign can fail: what was acknowledged as repaired must be."""
+    monkeypatch.setattr(LocalSegmentStore, "rewrite_header", lambda _self, _header: None)
+    with pytest.raises(Violation):
+        run_all(m for m in moments if m.story == "repaired" and m.failpoint == "repair.committed")

@@ -11,12 +11,14 @@ import pytest
 
 from ebsim.engine import Seams, Store
 from ebsim.errors import EbsimError, LimitExceededError
+from ebsim.recycle_bin import RuleRequest, RuleResourceType
 from ebsim.requests import VolumeRequest
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.storage.reserve import DELETION_PART, RESERVE_SIZE
 from ebsim.testing.contents import noise_block
 from ebsim.testing.invariants import assert_healthy, assert_store_matches
 from ebsim.testing.model import ReferenceModel
+from ebsim.testing.seams import ManualClock
 from ebsim.testing.sources import MemorySource, disk_of
 from ebsim.testing.volume_story import assert_no_change_missed
 from ebsim.units import BLOCK_SIZE, MIB
@@ -137,6 +139,43 @@ def test_deleting_works_with_no_byte_free_and_gives_space_back(small_disk: Path)
         disk.put(15, noise_block(40))
         snapshot(store, model, disk)
         assert_store_matches(store, model)
+
+
+def test_full_disk_is_emptied_through_the_recycle_bin(small_disk: Path) -> None:
+    """F16: deleting into the bin frees nothing; taking the rule away first, and again, does."""
+    path = small_disk / "store"
+    with Store.create(path) as store:
+        wanted = RuleRequest(resource_type=RuleResourceType.EBS_SNAPSHOT, retention_days=7)
+        rule = store.recycle_bin.rules.create(wanted)
+        disk = disk_of(*(noise_block(number) for number in range(12)))
+        name = store.create_snapshot(disk).snapshot_id
+    fill(small_disk)
+
+    with Store.open(path) as store:
+        store.delete_snapshots([name])
+        assert free_bytes(small_disk) < BLOCK_SIZE
+        store.recycle_bin.rules.delete(rule.rule_id)
+        store.recycle_bin.restore_snapshot(name)
+        store.delete_snapshots([name])
+        assert free_bytes(small_disk) >= 11 * BLOCK_SIZE
+        assert_healthy(store)
+
+
+def test_bin_is_emptied_on_a_full_disk(small_disk: Path) -> None:
+    """F16: what is due goes for good also where no byte is free."""
+    path, clock = small_disk / "store", ManualClock()
+    with Store.create(path, Seams(clock=clock)) as store:
+        wanted = RuleRequest(resource_type=RuleResourceType.EBS_SNAPSHOT, retention_days=7)
+        store.recycle_bin.rules.create(wanted)
+        disk = disk_of(*(noise_block(number) for number in range(12)))
+        store.delete_snapshots([store.create_snapshot(disk).snapshot_id])
+    fill(small_disk)
+    clock.advance(days=7)
+
+    with Store.open(path, Seams(clock=clock)) as store:
+        assert store.stats().charged_size_bytes == 0
+        assert free_bytes(small_disk) >= 11 * BLOCK_SIZE
+        assert_healthy(store)
 
 
 def test_disk_that_fills_up_while_the_store_is_open(small_disk: Path) -> None:

@@ -12,7 +12,7 @@ from ebsim.storage.files import PosixFile
 from ebsim.testing.torture.campaign import Violation
 from ebsim.testing.torture.rebuilds import Rebuilds
 
-CLOSED = range(0, 60, 3)
+CLOSED = range(0, 80, 4)
 
 
 def run_cases(folder: Path, numbers: range = CLOSED) -> None:
@@ -21,9 +21,9 @@ def run_cases(folder: Path, numbers: range = CLOSED) -> None:
             assert run_case(number) == 1
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_each_ending_is_survived(fast_path: Path, number: int) -> None:
-    """Closed, with snapshots pending, and killed."""
+    """Closed, with snapshots pending, killed, and a story of what is kept."""
     run_cases(fast_path, range(number, number + 1))
 
 

@@ -10,8 +10,8 @@ from ebsim import failpoints
 from ebsim.engine import Seams, Store
 from ebsim.errors import CorruptionError, EbsimError
 from ebsim.format.segment import RecordKind
+from ebsim.reports import RebuildReport
 from ebsim.requests import VolumeRequest
-from ebsim.results import RebuildReport
 from ebsim.storage.files import Buffer, File, PosixFile, PosixFiles
 from ebsim.storage.segment_scan import scan_segment
 from ebsim.testing.contents import palette_block

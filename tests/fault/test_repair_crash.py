@@ -30,15 +30,12 @@ from ebsim.storage.segment_scan import ScannedRecord, scan_segment
 from ebsim.storage.segments import LocalSegmentWriter
 from ebsim.testing.contents import palette_block
 from ebsim.testing.invariants import assert_healthy, assert_store_matches
-from ebsim.testing.machine import Killed, Machine
+from ebsim.testing.machine_nights import MachineNights
 from ebsim.testing.memory_store import SEGMENTS
-from ebsim.testing.model import ReferenceModel
-from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE
 
 pytestmark = pytest.mark.crash
 
-WEB = "memory:web"
 NIGHTS = ((4, 8, 5), (4, 12, 5), (16, 12, 20))
 OWN, COPIED, LOST = 4, 8, 12
 """Contents that are healed from their own record, from a copy, and by nothing."""
@@ -46,27 +43,14 @@ OWN, COPIED, LOST = 4, 8, 12
 HASH_KEY = b"K" * 32
 
 
-class Run:
+class Run(MachineNights):
     """A machine with damage of every kind, whose repair dies at a step."""
 
     def __init__(self, folder: Path) -> None:
-        self.machine = Machine(folder)
-        self.model = ReferenceModel()
-        self.model.add_volume(WEB, len(NIGHTS[0]) * BLOCK_SIZE)
-        self.ids: list[str] = []
-        for blocks in NIGHTS:
-            with self.machine.start().open() as store:
-                self.night(store, blocks)
+        super().__init__(folder, NIGHTS)
         self.raw = list(self.damage())
         self.sync()
         self.healed: set[int] = set()
-
-    def night(self, store: Store, blocks: tuple[int, ...]) -> None:
-        source = disk_of(*(palette_block(number) for number in blocks), name=WEB)
-        for index, number in enumerate(blocks):
-            self.model.write(WEB, index, palette_block(number))
-        self.ids.append(store.create_snapshot(source).snapshot_id)
-        self.model.snapshot(WEB, self.ids[-1])
 
     def records(self) -> Iterator[tuple[Path, ScannedRecord]]:
         for name in sorted(self.machine.files.list(SEGMENTS)):
@@ -122,15 +106,7 @@ class Run:
 
     def repair(self, die_at: int | None) -> bool:
         """Return whether the process died before the end; it is dead now."""
-        process = self.machine.start(die_at)
-        try:
-            with process.open() as store:
-                self.check_repaired(store)
-        except Killed:
-            return True
-        finally:
-            process.kill()
-        return False
+        return self.until_dead(die_at, self.check_repaired)
 
     def check_repaired(self, store: Store) -> None:
         report = store.repair()

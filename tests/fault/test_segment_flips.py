@@ -10,7 +10,7 @@ import pytest
 
 from ebsim.engine import Store
 from ebsim.format import segment as layout
-from ebsim.results import CheckReport
+from ebsim.reports import CheckReport
 from ebsim.testing.bit_flips import StoreAnswers, Verdict, judge_flips, open_for_flips
 from ebsim.testing.damage import segment_files
 from ebsim.testing.torture.campaign import Violation

@@ -22,9 +22,18 @@ pytestmark = [
 
 LONG = os.environ.get("EBSIM_TEST_PROFILE") == "long"
 
+ENCRYPTED = pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+STRIDE_ENCRYPTED = 2
+"""So much rarer are the steps at which a process with encrypted volumes dies."""
+
 
 def die_at_each_step(
-    folder: Path, story: list[Line], stride: int, then: Callable[[Play], bool]
+    folder: Path,
+    story: list[Line],
+    stride: int,
+    then: Callable[[Play], bool],
+    *,
+    encrypted: bool,
 ) -> int:
     """Have a process die at each step of a story, or each n-th; `then` does the rest.
 
@@ -32,8 +41,9 @@ def die_at_each_step(
         How many steps it has.
     """
     step = 1
+    stride *= STRIDE_ENCRYPTED if encrypted else 1
     while True:
-        play = Play(folder, story)
+        play = Play(folder, story, encrypted=encrypted)
         died = play.run(step)
         try:
             play.assert_survived(cut=then(play))
@@ -45,14 +55,16 @@ def die_at_each_step(
         step += 1 if LONG else stride
 
 
+@ENCRYPTED
 @pytest.mark.parametrize("name", STORIES)
-def test_killed_at_each_step(fast_path: Path, name: str) -> None:
+def test_killed_at_each_step(fast_path: Path, name: str, *, encrypted: bool) -> None:
     """F1, F2: what returned is there, snapshots are whole, and no change is missed."""
-    die_at_each_step(fast_path, STORIES[name], 5, lambda _play: False)
+    die_at_each_step(fast_path, STORIES[name], 5, lambda _play: False, encrypted=encrypted)
 
 
+@ENCRYPTED
 @pytest.mark.parametrize("name", STORIES)
-def test_killed_again_while_recovering(fast_path: Path, name: str) -> None:
+def test_killed_again_while_recovering(fast_path: Path, name: str, *, encrypted: bool) -> None:
     """F6: so is the next one, at some step of opening the store and copying what was left."""
     chance = random.Random(name)
 
@@ -60,11 +72,12 @@ def test_killed_again_while_recovering(fast_path: Path, name: str) -> None:
         play.recover(chance.randrange(1, 60))
         return False
 
-    die_at_each_step(fast_path, STORIES[name], 6, again)
+    die_at_each_step(fast_path, STORIES[name], 6, again, encrypted=encrypted)
 
 
+@ENCRYPTED
 @pytest.mark.parametrize("name", STORIES)
-def test_power_cut_at_each_step(fast_path: Path, name: str) -> None:
+def test_power_cut_at_each_step(fast_path: Path, name: str, *, encrypted: bool) -> None:
     """F7: what was flushed is there, snapshots are whole or in error, and no change is missed."""
     chance = random.Random(name)
 
@@ -72,11 +85,12 @@ def test_power_cut_at_each_step(fast_path: Path, name: str) -> None:
         play.machine.cut_power(chance)
         return True
 
-    die_at_each_step(fast_path, STORIES[name], 5, cut)
+    die_at_each_step(fast_path, STORIES[name], 5, cut, encrypted=encrypted)
 
 
+@ENCRYPTED
 @pytest.mark.parametrize("name", ["pending", "loading", "sets"])
-def test_power_cut_after_a_kill(fast_path: Path, name: str) -> None:
+def test_power_cut_after_a_kill(fast_path: Path, name: str, *, encrypted: bool) -> None:
     """Snapshots that the next process has taken over, or not yet, do not outlive the machine."""
     chance = random.Random(name)
 
@@ -85,4 +99,4 @@ def test_power_cut_after_a_kill(fast_path: Path, name: str) -> None:
         play.machine.cut_power(chance)
         return True
 
-    die_at_each_step(fast_path, STORIES[name], 7, kill_and_cut)
+    die_at_each_step(fast_path, STORIES[name], 7, kill_and_cut, encrypted=encrypted)

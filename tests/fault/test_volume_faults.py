@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from ebsim.core.read import place_of
 from ebsim.core.snapshots import get_snapshot, put_snapshot
 from ebsim.engine import Store
 from ebsim.errors import (
+    ConflictError,
     CorruptionError,
     EbsimError,
     ErrorCode,
@@ -22,14 +24,17 @@ from ebsim.errors import (
     NotFoundError,
     StorePoisonedError,
 )
-from ebsim.format.catalog_values import Table
+from ebsim.format.catalog_values import Table, parse_number_key
+from ebsim.format.segment import RECORD_HEADER_SIZE
 from ebsim.requests import VolumeRequest
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.storage.locks import LockFile, Region
+from ebsim.storage.segment_scan import segment_path
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.machine import Killed, Machine, Process
 from ebsim.testing.memory_catalog import MemoryTables
+from ebsim.testing.memory_store import SEGMENTS
 from ebsim.testing.volume_stories import STORIES
 from ebsim.testing.volume_story import Actor, assert_no_change_missed, content
 from ebsim.units import BLOCK_SIZE
@@ -58,9 +63,14 @@ class Disk:
             self.failing[ending, "create"] = errno.ENOSPC
 
 
-@pytest.fixture
-def machine(fast_path: Path) -> Machine:
-    return Machine(fast_path)
+@pytest.fixture(params=[False, True], ids=["plain", "encrypted"])
+def machine(request: pytest.FixtureRequest, fast_path: Path) -> Machine:
+    """A machine on whose store all volumes are encrypted, or none."""
+    machine = Machine(fast_path)
+    if request.param:
+        with machine.start().open() as store:
+            store.encryption.enable_by_default()
+    return machine
 
 
 def write(file: VolumeFile, block: int, number: int) -> None:
@@ -262,7 +272,7 @@ def test_disk_that_is_full_from_any_moment_on(fast_path: Path, name: str) -> Non
         with process.open() as store:
             actor = Actor(store, process.go, {}, process.pause)
             for line in STORIES[name]:
-                with suppress(LimitExceededError, KeyError, NotFoundError):
+                with suppress(LimitExceededError, KeyError, NotFoundError, ConflictError):
                     actor.act(line)
             process.go.set()
             store.wait_snapshots([each.snapshot_id for each in store.list_snapshots()])
@@ -640,9 +650,12 @@ def test_damaged_block_is_never_loaded_as_something_else(machine: Machine) -> No
             write(file, 1, 8)
             made = wait(store, store.create_snapshot(file.name))
         volume = new_volume(store, made.snapshot_id)
-        (name,) = machine.files.list(Path("/store/segments"))
-        segment = machine.files.open(Path("/store/segments") / name, writable=True)
-        segment.write_at(8192, [b"damaged"])
+        with store._context.catalog.read() as reader:
+            key = next(reader.keys(Table.BLOCKS))
+            place = place_of(reader, parse_number_key(key))
+        path = segment_path(SEGMENTS.parent, place.segment_id)
+        payload = place.record.offset + RECORD_HEADER_SIZE
+        machine.files.open(path, writable=True).write_at(payload, [b"damaged"])
         with store.volumes.open(volume) as file:
             damaged = [block for block in (0, 1) if not _is_read(file, block)]
             assert len(damaged) == 1

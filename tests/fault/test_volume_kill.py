@@ -84,13 +84,15 @@ def act(task: Task) -> tuple[int, Ids, int]:
     return done, ids, steps
 
 
-@pytest.fixture(scope="module")
-def steps(fast_module_path: Path) -> int:
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "encrypted"])
+def trial(request: pytest.FixtureRequest, fast_module_path: Path) -> tuple[Task, int]:
+    """The task, with encrypted volumes or plain ones, and how many steps it has."""
     path = fast_module_path / "trial"
-    done, _, steps = act(replace(TASK, store=make_store(path)))
+    task = replace(TASK, encrypted=request.param)
+    done, _, steps = act(replace(task, store=make_store(path)))
     assert done == len(STORY)
     shutil.rmtree(path)
-    return steps
+    return task, steps
 
 
 def assert_survived(path: Path, done: int, ids: Ids) -> None:
@@ -104,12 +106,13 @@ def assert_survived(path: Path, done: int, ids: Ids) -> None:
 
 
 @pytest.mark.parametrize("part", range(MOMENTS))
-def test_killed_while_using_volumes(steps: int, fast_path: Path, part: int) -> None:
+def test_killed_while_using_volumes(trial: tuple[Task, int], fast_path: Path, part: int) -> None:
     """F1, F2: by SIGKILL, at moments that are evenly spread over the story."""
     path = fast_path / "store"
+    task, steps = trial
     moment = 1 + part * (steps - 1) // MOMENTS
 
-    done, ids, _ = act(replace(TASK, store=make_store(path), die_at_step=moment))
+    done, ids, _ = act(replace(task, store=make_store(path), die_at_step=moment))
 
     assert_survived(path, done, ids)
 

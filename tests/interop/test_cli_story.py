@@ -365,6 +365,9 @@ class SignalledStores:
 
         return SignalledStore(Store.open(path, create=create), self._number)
 
+    def lacks(self, _path: Path) -> bool:
+        return False
+
     def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
         raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
 

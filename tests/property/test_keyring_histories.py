@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 
 from ebsim.caller import Caller
 from ebsim.errors import EbsimError, ErrorCode
-from ebsim.keys.keyring import Keyring, NewDataKey
+from ebsim.keys.keyring import Keyring
+from ebsim.keys.materials import NewDataKey
 from ebsim.keys.open_keyring import KeyringSeams
 from ebsim.keys.wrapping import Binding
 from ebsim.testing.seams import ManualClock, SeededEntropy, fast_folder

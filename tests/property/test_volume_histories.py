@@ -138,9 +138,13 @@ class VolumeHistory(RuleBasedStateMachine):
 
     # Volumes
 
-    @initialize(size=st.sampled_from([3 * BLOCK_SIZE + 4097, 257 * BLOCK_SIZE, 1]))
-    def first_volumes(self, size: int) -> None:
+    @initialize(
+        size=st.sampled_from([3 * BLOCK_SIZE + 4097, 257 * BLOCK_SIZE, 1]), encrypted=st.booleans()
+    )
+    def first_volumes(self, size: int, *, encrypted: bool) -> None:
         """Begin with an empty volume, and with a snapshot of a scanned source of an odd size."""
+        if encrypted:
+            self.store.encryption.enable_by_default()
         disk = MemorySource("memory:disk", size)
         last = (size - 1) // BLOCK_SIZE
         disk.write(size - 1, b"\x01")

@@ -132,7 +132,9 @@ def test_what_an_account_makes_is_its_own(store: Store, other: Store) -> None:
     assert store.list_snapshots() == []
     assert other.get_snapshot(snapshot_id).owner == ended.owner == OTHER
     assert other.images.get(image_id).owner == OTHER
-    assert [event.account for event in store.events()] == [OTHER] * len(store.events())
+    assert [event.account for event in other.events()] == [OTHER] * len(other.events())
+    assert other.events()
+    assert store.events() == []
     owned = SnapshotQuery(owner_ids=["self"])
     assert len(other.list_snapshots(owned)) == 2
 

@@ -221,7 +221,7 @@ def test_copies_are_told(store: Store, there: Store, disk: MemorySource) -> None
     copied(there, source)
     copied(there, source)
 
-    told = store.events()[before:]
+    told = [*store.events()[before:], *there.events()]
     assert [event.detail["event"] for event in told] == ["copySnapshot"] * 3
     assert [event.detail["Incremental"] for event in told] == ["true", "false", "true"]
     assert [event.region for event in told] == ["us-east-1", THERE, THERE]

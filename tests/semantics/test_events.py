@@ -207,7 +207,8 @@ def test_copied_and_shared_snapshots_are_told(store: Store) -> None:
         lambda writer: events.snapshot_shared(context, writer, source, "111122223333")
     )
 
-    copied, shared = store.events()
+    (copied,) = store.events()
+    (shared,) = store.as_account("111122223333").events()
     assert copied.detail["event"] == "copySnapshot"
     assert copied.detail["source"] == arn("snapshot", source.snapshot_id)
     assert copied.detail["Incremental"] == "true"

@@ -9,8 +9,8 @@ import pytest
 from ebsim.engine import Store
 from ebsim.errors import ConflictError, EbsimError, ErrorCode, InvalidInputError, NotFoundError
 from ebsim.ids import SnapshotId
+from ebsim.images import ImageState, SnapshotReturnCode
 from ebsim.requests import BlockDevice, Filter, ImageOptions, ImageQuery
-from ebsim.results import ImageState, SnapshotReturnCode
 from ebsim.testing.contents import HEAD, NOISE, TAIL
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.seams import START_US, ManualClock

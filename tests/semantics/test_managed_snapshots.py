@@ -42,9 +42,14 @@ def seams(seams: Seams, copies: HeldCopies) -> Seams:
     return replace(seams, before_copy=copies)
 
 
-@pytest.fixture
-def store(store_path: Path, seams: Seams, copies: HeldCopies) -> Iterator[Store]:
+@pytest.fixture(params=[False, True], ids=["plain", "encrypted"])
+def store(
+    request: pytest.FixtureRequest, store_path: Path, seams: Seams, copies: HeldCopies
+) -> Iterator[Store]:
+    """A store all of whose volumes are encrypted, or none."""
     with Store.create(store_path, seams) as opened:
+        if request.param:
+            opened.encryption.enable_by_default()
         yield opened
         copies.release_all()  # closing waits for what is pending
 
@@ -662,7 +667,7 @@ def test_progress_is_of_what_is_read(store: Store) -> None:
 
     def publish_and_look(making: Making, batch: ingest.Batch) -> None:
         publish(making, batch)
-        told.append(store.get_snapshot(making._snapshot_id).progress_percent)
+        told.append(store.get_snapshot(making.snapshot_id).progress_percent)
 
     with (
         mock.patch.object(ingest, "BATCH_CHANGES", 1),

@@ -10,8 +10,8 @@ from ebsim.config import Quotas, SnapshotOptions
 from ebsim.engine import Seams, Store
 from ebsim.errors import ConflictError, CorruptionError, ErrorCode, NotFoundError, StoreError
 from ebsim.policies import CreateRule, PolicyRequest, RetainRule, Schedule
+from ebsim.reports import RebuildReport
 from ebsim.requests import BlockDevice, ImageOptions, ImageQuery, VolumeRequest
-from ebsim.results import RebuildReport
 from ebsim.testing.contents import palette_block
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import MemorySource

@@ -22,9 +22,8 @@ from ebsim.errors import (
 from ebsim.format.kept_block import encode_kept_header
 from ebsim.format.segment import RecordHeader, encode_record
 from ebsim.progress import SilentProgress
-from ebsim.reports import RepairedRecord, RepairReport
+from ebsim.reports import Finding, RepairedRecord, RepairReport
 from ebsim.requests import VolumeRequest
-from ebsim.results import Finding
 from ebsim.storage.files import PosixFile
 from ebsim.storage.locks import Region
 from ebsim.testing.contents import HEAD, NOISE, TEXT, noise_block
@@ -36,6 +35,7 @@ from ebsim.testing.damage import (
     segment_files,
 )
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.sealed_records import record_of
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE
@@ -205,17 +205,22 @@ def test_damaged_block_is_healed(
 
 @pytest.mark.parametrize("damage", [flip_payload, remove])
 @pytest.mark.parametrize("where", ["live data", "kept", "made from it"])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
 def test_block_of_a_managed_volume_is_healed_from_its_own_file(
-    fast_path: Path, damage: Callable[[RecordPlace], None], where: str
+    fast_path: Path, damage: Callable[[RecordPlace], None], where: str, *, encrypted: bool
 ) -> None:
+    """Where it is encrypted, its file and what it keeps are decrypted for that."""
     seams = Seams(clock=ManualClock(), entropy=SeededEntropy())
     path = fast_path / "store"
     with Store.create(path, seams) as store:
-        volume = store.volumes.create(VolumeRequest(size_gib=1)).volume_id
+        request = VolumeRequest(size_gib=1, encrypted=encrypted or None)
+        volume = store.volumes.create(request).volume_id
         with store.volumes.open(volume) as file:
             file.pwrite(LOST, BLOCK_SIZE)
         snapshot = store.create_snapshot(volume).snapshot_id
         store.wait_snapshots([snapshot])
+        record = record_of(store, snapshot, 1)
+        stored = (path / "volumes" / f"{volume}.data").read_bytes()[BLOCK_SIZE:]
         if where == "made from it":
             other = store.volumes.create(VolumeRequest(snapshot_id=snapshot)).volume_id
             store.volumes.initialize(other)
@@ -223,9 +228,10 @@ def test_block_of_a_managed_volume_is_healed_from_its_own_file(
             with store.volumes.open(volume) as file:
                 file.pwrite(b"x" * BLOCK_SIZE, BLOCK_SIZE)
     if where == "kept":
-        header = encode_kept_header(volume, 1, 1, memoryview(LOST))
-        (path / "volumes" / f"{volume}.kept").write_bytes(header + LOST)
-    damage(place_of_block(path, LOST))
+        header = encode_kept_header(volume, 1, 1, memoryview(stored))
+        (path / "volumes" / f"{volume}.kept").write_bytes(header + stored)
+    assert (stored == LOST) is not encrypted
+    damage(RecordPlace(record.path, record.header))
 
     with Store.open(path, seams, resume=False) as store:
         report = store.repair()

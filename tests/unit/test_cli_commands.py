@@ -20,24 +20,28 @@ from ebsim.errors import (
     SnapshotFailedError,
 )
 from ebsim.ids import SnapshotId, VolumeId
-from ebsim.reports import CompactedSegment, CompactReport, DamagedRecord
+from ebsim.reports import (
+    CheckReport,
+    CompactedSegment,
+    CompactReport,
+    DamagedRecord,
+    DataCoverage,
+    Finding,
+    StoreStats,
+)
 from ebsim.requests import DataCheck, Filter, SnapshotQuery, TagQuery
 from ebsim.results import (
     ChangedBlocks,
     ChargeCause,
     ChargeEvent,
-    CheckReport,
-    DataCoverage,
     DeletedSnapshot,
     DeleteReport,
-    Finding,
     MovedCharge,
     ResourceType,
     RestoreReport,
     Snapshot,
     SnapshotPage,
     SnapshotState,
-    StoreStats,
     Tag,
 )
 from ebsim.units import BLOCK_SIZE, GIB, MIB
@@ -264,6 +268,9 @@ class FakeStores:
         self.resumed.append(resume)
         return cast("Store", self.store)
 
+    def lacks(self, _path: Path) -> bool:
+        return False
+
     def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
         raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
 
@@ -415,6 +422,10 @@ def test_snapshot_document_has_the_names_of_ec2(terminal: Terminal) -> None:
         "ParentSnapshotId": OTHER,
         "Source": "/images/disk.img",
         "OwnerId": "123456789012",
+        "StorageTier": "standard",
+        "Encrypted": False,
+        "KmsKeyId": None,
+        "DataEncryptionKeyId": None,
     }
 
 
@@ -539,7 +550,12 @@ def test_delete_text_says_which_size_is_which(terminal: Terminal) -> None:
 
 
 def test_history_document_names_the_other_snapshot_of_a_move(terminal: Terminal) -> None:
-    event = {"Time": "2026-01-01T12:00:00.000Z", "SnapshotId": SNAP, "VolumeId": VOLUME}
+    event = {
+        "Time": "2026-01-01T12:00:00.000Z",
+        "SnapshotId": SNAP,
+        "VolumeId": VOLUME,
+        "StorageTier": "standard",
+    }
     assert terminal.json("snapshot", "history", SNAP) == {
         "SnapshotId": SNAP,
         "Events": [
@@ -624,6 +640,7 @@ def test_check_of_a_part_says_what_it_covered(
     assert terminal.json("check", "--data", *options)["Coverage"] == {
         "LiveSizeInBytes": 10 * GIB,
         "ProvedBeforeSizeInBytes": 0 if wanted.older_than_s is None else 4 * GIB,
+        "SealedBlocks": 0,
         "SamplePercent": wanted.sample_percent,
         "OlderThanSeconds": wanted.older_than_s,
     }
@@ -670,6 +687,7 @@ def test_stats_document_has_both_sizes(terminal: Terminal) -> None:
         "Snapshots": 2,
         "Volumes": 1,
         "ChargedSizeInBytes": 16 * GIB,
+        "ArchivedSizeInBytes": 0,
         "FullSizeInBytes": 32 * GIB,
         "StoredSizeInBytes": 5 * GIB,
         "LiveSizeInBytes": 4 * GIB,
@@ -847,6 +865,7 @@ def test_compact_tells_what_is_copied_and_given_back(terminal: Terminal) -> None
 
     assert ("compact", True) in terminal.store.calls
     assert shown == {
+        "SealedBlocks": 0,
         "DryRun": True,
         "Compacted": [
             {

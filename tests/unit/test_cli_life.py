@@ -42,6 +42,9 @@ class ClockedStores:
     ) -> Store:
         return Store.open(path, replace(self.seams(), caller=caller), create=create, resume=resume)
 
+    def lacks(self, _path: Path) -> bool:
+        return False
+
     def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
         raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
 

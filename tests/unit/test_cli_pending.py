@@ -31,6 +31,9 @@ class HeldStores:
     def open(self, path: Path, caller: Caller, *, resume: bool = False, **_others: object) -> Store:
         return Store.open(path, Seams(before_copy=self.copies, caller=caller), resume=resume)
 
+    def lacks(self, _path: Path) -> bool:
+        return False
+
     def rebuild(self, path: Path, **_others: Any) -> Any:
         raise AssertionError(f"no test here rebuilds {path}")
 

@@ -16,8 +16,7 @@ from ebsim.cli.stores import EngineStores
 from ebsim.engine import Seams, Store
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.ids import SnapshotId
-from ebsim.reports import RepairedRecord, RepairReport
-from ebsim.results import Finding
+from ebsim.reports import Finding, RepairedRecord, RepairReport
 from ebsim.testing.contents import HEAD, NOISE, TEXT
 from ebsim.testing.damage import damage_block
 from ebsim.testing.seams import ManualClock, SeededEntropy

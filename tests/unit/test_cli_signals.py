@@ -40,6 +40,9 @@ class SignalledStores:
             self.cleaned_up = True
         raise AssertionError("the signal came")
 
+    def lacks(self, _path: Path) -> bool:
+        return False
+
     def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
         raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
 

@@ -121,7 +121,8 @@ class FakeStore:
     def __exit__(self, *_: object) -> None:
         self.calls.append(("close",))
 
-    def create(self, request: VolumeRequest) -> Volume:
+    def create(self, request: VolumeRequest, progress: object) -> Volume:
+        assert progress is not None
         self.calls.append(("create", request))
         return self.shown[0]
 
@@ -175,6 +176,9 @@ class FakeStores:
         assert path == Path("/default")
         self.made.append(create)
         return cast("Store", self.store)
+
+    def lacks(self, _path: Path) -> bool:
+        return False
 
     def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
         raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
@@ -234,8 +238,10 @@ VOLUME_DOCUMENT = {
     "CreateTime": "2026-01-01T12:00:00.000Z",
     "Tags": [{"Key": "Name", "Value": "web1"}],
     "Encrypted": False,
+    "KmsKeyId": None,
     "MultiAttachEnabled": False,
     "Attachments": [],
+    "FastRestored": False,
     "InitializationProgress": "42%",
     "VolumeInitializationRate": 100,
 }
@@ -306,10 +312,13 @@ def test_create_without_options_uses_the_defaults(terminal: Terminal) -> None:
     )
 
 
-def test_import_passes_its_options_on(terminal: Terminal) -> None:
-    document = terminal.json("volume", "import", "disk.img", "--size", "10", "--type", "standard")
+def test_import_passes_its_options_on(terminal: Terminal, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(b"x")
+    options = ["--size", "10", "--type", "standard"]
+    document = terminal.json("volume", "import", str(image), *options)
     request = VolumeRequest(size_gib=10, volume_type="standard")
-    assert terminal.store.calls[0] == ("import", "disk.img", request)
+    assert terminal.store.calls[0] == ("import", str(image), request)
     assert (document["Iops"], document["Throughput"], document["SnapshotId"]) == (None, None, "")
     assert document["VolumeInitializationRate"] is None
     assert terminal.stores.made == [True]

@@ -26,6 +26,8 @@ HOLD = """
 import os, signal, sys
 from pathlib import Path
 from ebsim.storage.freeze import held_frozen
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 with held_frozen(Path(sys.argv[1]), Path(sys.argv[2])):
     if len(sys.argv) > 3 and os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -34,7 +36,9 @@ with held_frozen(Path(sys.argv[1]), Path(sys.argv[2])):
     print("frozen", flush=True)
     signal.pause()
 """
-"""Holds a mount point frozen for ever; with a third argument, a fork of it lives on."""
+"""Holds a mount point frozen for ever; with a third argument, a fork of it lives on.
+
+Tests that run behind a shell may find both signals ignored."""
 
 EVERY_KIND = [
     pytest.param("ext4", marks=pytest.mark.root("mkfs.ext4")),

@@ -15,10 +15,11 @@ from ebsim.results import Event
 
 @click.command(
     "events",
-    help="""Print what happened to snapshots, volumes and images, as EBS tells EventBridge.
+    help="""Print what happened to the account's snapshots, volumes and images in this Region, as
+    EBS tells EventBridge.
 
-    Each line is one event as a JSON document; its member number grows by one from event to event.
-    The newest 10,000 are kept. With --json all of them are printed as one document.
+    Each line is one event as a JSON document; its member number grows from event to event. The
+    newest 10,000 of all accounts are kept. With --json all are printed as one document.
 
     --follow goes on and prints events as they come, whichever process makes them, until it is
     interrupted.""",

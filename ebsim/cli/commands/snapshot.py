@@ -26,6 +26,9 @@ from ebsim.cli.options import examples, shared_options
             "lock",
             "unlock",
             "locks",
+            "archive",
+            "unarchive",
+            "tiers",
         )
     },
     help="""Create, look at, compare and delete snapshots.

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ebsim.cli import json_views, text_views
+from ebsim.cli.encryption_options import encryption_options
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import NamedPath, examples, shared_options
 from ebsim.cli.output import Json
@@ -73,6 +74,7 @@ def _parse_compression(
     metavar="SNAP",
     help="Start a new volume at this snapshot, as a volume created from it does: a branch.",
 )
+@encryption_options
 @click.option(
     "--compression",
     metavar="zstd:LEVEL|none",
@@ -103,6 +105,8 @@ def command(
     volume: str | None,
     new_volume: bool,
     parent: str | None,
+    encrypted: bool | None,
+    kms_key: str | None,
     compression: Compression,
     freeze: Path | None,
     no_wait: bool,
@@ -116,6 +120,8 @@ def command(
         parent=None if parent is None else parse_snapshot_id(parent),
         compression=compression,
         freeze=freeze,
+        encrypted=encrypted,
+        kms_key_id=kms_key,
     )
     if all(names_volume(source) for source in sources):
         _snapshot_volumes(invocation, sources, options, no_wait=no_wait)
@@ -124,7 +130,17 @@ def command(
         raise click.UsageError("Several sources at once must be managed volumes (vol-...).")
     if no_wait:
         raise click.UsageError("--no-wait is for managed volumes: a source has to be read now.")
-    with invocation.open_store(create=True) as store:
+
+    def check() -> None:
+        from ebsim.core.snapshots import check_options
+        from ebsim.storage.freeze import open_point_in_time
+
+        check_options(options)
+        with open_point_in_time(sources[0], None, invocation.store_path):
+            pass
+
+    new = not (volume or parent)  # which only a store has that is there already
+    with invocation.open_store(create=new, before_making=check) as store:
         with invocation.progress() as progress:
             snapshot = store.create_snapshot(sources[0], options, progress)
         invocation.answer(

@@ -13,7 +13,8 @@ from ebsim.cli.options import examples, shared_options
 
     Blocks that another snapshot still needs move on to it, with their charge; the others are freed,
     and their space goes back to the file system within the command. No other snapshot changes by a
-    byte. There is no undelete.
+    byte. There is no undelete, except for what a rule keeps in the Recycle Bin ('recycle-bin'):
+    that keeps its charge and its space until its time there is over.
 
     --dry-run tells beforehand, with the very numbers that the deletion then gives.""",
     epilog=examples(

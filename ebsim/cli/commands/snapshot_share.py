@@ -5,6 +5,7 @@ import click
 from ebsim.cli import permission_views
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import examples, shared_options
+from ebsim.cli.parameters import sharing_options
 from ebsim.permissions import PermissionChange
 
 
@@ -21,14 +22,7 @@ from ebsim.permissions import PermissionChange
     ),
 )
 @click.argument("snapshot", metavar="SNAP")
-@click.option(
-    "accounts",
-    "--account",
-    multiple=True,
-    metavar="ID",
-    help="An account of 12 digits; may be given up to 500 times.",
-)
-@click.option("everybody", "--all", is_flag=True, help="Every account: the snapshot is public.")
+@sharing_options("Every account: the snapshot is public.")
 @shared_options
 @click.pass_obj
 def command(

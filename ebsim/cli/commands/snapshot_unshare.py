@@ -5,6 +5,7 @@ import click
 from ebsim.cli import permission_views
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import examples, shared_options
+from ebsim.cli.parameters import sharing_options
 from ebsim.permissions import PermissionChange
 
 
@@ -18,16 +19,7 @@ from ebsim.permissions import PermissionChange
     ),
 )
 @click.argument("snapshot", metavar="SNAP")
-@click.option(
-    "accounts",
-    "--account",
-    multiple=True,
-    metavar="ID",
-    help="An account of 12 digits; may be given up to 500 times.",
-)
-@click.option(
-    "everybody", "--all", is_flag=True, help="It is public no more; single accounts stay."
-)
+@sharing_options("It is public no more; single accounts stay.")
 @click.option("everything", "--everything", is_flag=True, help="Nobody but its owner stays.")
 @shared_options
 @click.pass_obj

@@ -3,6 +3,7 @@
 import click
 
 from ebsim.cli import volume_views
+from ebsim.cli.encryption_options import encryption_options
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import examples, shared_options
 from ebsim.cli.parameters import volume_options
@@ -21,6 +22,7 @@ from ebsim.requests import VolumeRequest
     folder is missing or empty.""",
     epilog=examples(
         "ebsim volume create --size 8",
+        "ebsim volume create --size 8 --encrypted --kms-key alias/disks",
         "ebsim volume create --size 100 --type gp3 --iops 6000 --throughput 500",
         "ebsim volume create --snapshot snap-0123456789abcdef0 --tag Name=copy",
     ),
@@ -35,6 +37,7 @@ from ebsim.requests import VolumeRequest
     metavar="MIB",
     help="Have a background process load it, at 100 to 300 MiB a second.",
 )
+@encryption_options
 @volume_options
 @shared_options
 @click.pass_obj
@@ -44,6 +47,8 @@ def command(
     size_gib: int | None,
     snapshot: str | None,
     initialization_rate: int | None,
+    encrypted: bool | None,
+    kms_key: str | None,
     volume_type: str,
     iops: int | None,
     throughput: int | None,
@@ -60,13 +65,19 @@ def command(
         zone=zone,
         tags=tags,
         initialization_rate=initialization_rate,
+        encrypted=encrypted,
+        kms_key_id=kms_key,
     )
     if snapshot is None:
         from ebsim.core.volume_types import validate_new
 
         validate_new(request)  # a request that is refused makes no store
-    with invocation.open_store(create=snapshot is None) as store:
-        volume = store.volumes.create(request)
+        invocation.ensure_zone(zone)
+    with (
+        invocation.open_store(create=snapshot is None) as store,
+        invocation.progress() as progress,
+    ):
+        volume = store.volumes.create(request, progress)
     process = None
     if initialization_rate is not None:
         rate = ["--rate", str(initialization_rate)]

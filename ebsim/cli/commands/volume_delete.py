@@ -9,7 +9,9 @@ from ebsim.cli.options import examples, shared_options
 
 @click.command(
     "delete",
-    help="""Delete a volume and its data. There is no undelete.
+    help="""Delete a volume and its data.
+
+    There is no undelete, except for what a rule keeps in the Recycle Bin ('recycle-bin').
 
     Its snapshots stay, each with its whole content. Where some of them are pending it is 'deleting'
     until they are completed.""",

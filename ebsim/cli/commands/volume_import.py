@@ -1,8 +1,11 @@
 """`ebsim volume import`."""
 
+from pathlib import Path
+
 import click
 
 from ebsim.cli import volume_views
+from ebsim.cli.encryption_options import encryption_options
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import NamedPath, examples, shared_options
 from ebsim.cli.parameters import volume_options
@@ -13,7 +16,8 @@ from ebsim.requests import VolumeRequest
     "import",
     help="""Create a volume with the content of a disk image or a block device.
 
-    Holes of IMAGE stay unwritten. The volume's size is that of IMAGE, rounded up to whole GiB; the
+    Holes of IMAGE stay unwritten. A device tells no holes: its zeros count as written, and are
+    charged as such in snapshots. The volume's size is that of IMAGE, rounded up to whole GiB; the
     rest reads as zeros.
 
     The store is made if its folder is missing or empty.""",
@@ -24,6 +28,7 @@ from ebsim.requests import VolumeRequest
 )
 @click.argument("image", type=NamedPath())
 @click.option("size_gib", "--size", type=int, metavar="GIB", help="A larger size, in whole GiB.")
+@encryption_options
 @volume_options
 @shared_options
 @click.pass_obj
@@ -32,6 +37,8 @@ def command(
     *,
     image: str,
     size_gib: int | None,
+    encrypted: bool | None,
+    kms_key: str | None,
     volume_type: str,
     iops: int | None,
     throughput: int | None,
@@ -46,7 +53,19 @@ def command(
         throughput=throughput,
         zone=zone,
         tags=tags,
+        encrypted=encrypted,
+        kms_key_id=kms_key,
     )
-    with invocation.open_store(create=True) as store, invocation.progress() as progress:
+
+    def check() -> None:
+        from ebsim.volumes.importing import opened_image
+
+        with opened_image(Path(image), request, invocation.store_path):
+            invocation.ensure_zone(zone)
+
+    with (
+        invocation.open_store(create=True, before_making=check) as store,
+        invocation.progress() as progress,
+    ):
         volume = store.volumes.import_image(image, request, progress)
     invocation.answer(volume, volume_views.volume_document, volume_views.created_text)

@@ -12,7 +12,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebsim.testing.kept_story import plain_in, secrets_in
 from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.disk_story import disk_story
 from ebsim.testing.torture.disk_worker import Act, Check, ChildDiedError, DiskWorker
 from ebsim.testing.torture.recorded_disk import (
     DISK_BYTES,
@@ -96,6 +98,8 @@ def record_story(folder: Path, file_system: str, seed: int, without: str = "") -
         if not ended:
             raise ChildDiedError(f"the story ended after {len(marks)} lines on {file_system}")
         recording = disk.recording()
+    if plain := plain_in([recording.data], secrets_in(disk_story(seed))):
+        raise Violation(f"contents {plain} of what is encrypted were written to the disk")
     return RecordedStory(seed, recording, first, tuple(marks), ids)
 
 

@@ -7,6 +7,7 @@ from ebsim.testing.torture.failed_syncs import FailedSyncs
 from ebsim.testing.torture.failpoints import Failpoints
 from ebsim.testing.torture.kills import Kills
 from ebsim.testing.torture.no_space import NoSpace
+from ebsim.testing.torture.nonces import Nonces
 from ebsim.testing.torture.power_cuts import PowerCuts
 from ebsim.testing.torture.processes import Processes
 from ebsim.testing.torture.rebuilds import Rebuilds
@@ -17,6 +18,7 @@ from ebsim.testing.torture.sync_mutation import SyncMutation
 ALL: tuple[Campaign, ...] = (
     Failpoints(),
     Kills(),
+    Nonces(),
     PowerCuts(),
     BlockWrites(),
     Shutdowns(),

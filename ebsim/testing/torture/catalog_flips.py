@@ -15,6 +15,8 @@ from pathlib import Path
 
 from ebsim.config import SnapshotOptions
 from ebsim.engine import Seams, Store
+from ebsim.permissions import PermissionChange
+from ebsim.recycle_bin import RuleRequest, RuleResourceType
 from ebsim.testing.bit_flips import StoreAnswers, Verdict, in_child, judge, put_back
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, noise_block
 from ebsim.testing.damage import flip_bit
@@ -36,6 +38,9 @@ NEEDED = (
     "ebsim.core.check_data",
     "ebsim.core.rebuild",
     "ebsim.core.reclaim",
+    "ebsim.keys.keyring",
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "cryptography.hazmat.primitives.kdf.hkdf",
 )
 """What each child would import anew, and takes longer than all else."""
 
@@ -80,7 +85,26 @@ def build_store(path: Path) -> tuple[bytes, ...]:
         store.delete_snapshots([first.snapshot_id])
     with remember(5) as store:
         store.tags.create([third.snapshot_id], {"Name": "third"})
+    with remember(6) as store:
+        _furnish(store)
     return tuple(older)
+
+
+def _furnish(store: Store) -> None:
+    """Have something encrypted, shared, copied, archived and in the Recycle Bin."""
+    key = store.keys.create(alias="alias/A").arn
+    sealed = SnapshotOptions(encrypted=True, kms_key_id=key)
+    disk = disk_of(NOISE, TEXT, name="memory:sealed")
+    shared = store.create_snapshot(disk, sealed).snapshot_id
+    store.permissions.modify(shared, PermissionChange(add=("111122223333",)))
+    store.copy_snapshot(shared, options=sealed)
+    store.as_account(region="eu-central-1").copy_snapshot(shared, store.caller.region)
+    disk.put(1, TAIL)
+    store.tiers.archive(store.create_snapshot(disk).snapshot_id)
+    kind = RuleResourceType.EBS_SNAPSHOT
+    store.recycle_bin.rules.create(RuleRequest(resource_type=kind, retention_days=7))
+    disk.put(1, HEAD)
+    store.delete_snapshots([store.create_snapshot(disk).snapshot_id])
 
 
 class CatalogFlips:

@@ -2,7 +2,8 @@
 
 It is a story of `ebsim.testing.volume_story` with more verbs: snapshots of images (`picture`),
 their deletion (`forget`), tags (`tag`), compaction (`compact`), and the store closed and opened
-again (`reopen`). Its first line makes the store.
+again (`reopen`). Part of it is encrypted, shared, copied, archived or in the Recycle Bin
+(`ebsim.testing.kept_story`). Its first line makes the store.
 """
 
 import threading
@@ -14,6 +15,7 @@ from ebsim.engine import Seams, Store
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.storage.files import Files
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.kept_story import KEPT_TAG, SECRETS
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import disk_of
 from ebsim.testing.volume_story import (
@@ -30,6 +32,30 @@ from ebsim.units import BLOCK_SIZE
 AGAIN, AGAIN_NUMBERS = "again", (8, 12, 5)
 """A snapshot that may be taken of another image, after the story broke off, and what it holds."""
 
+KEPT: list[Line] = [
+    ("key", "A"),
+    ("key", "B"),
+    ("rule", 7),
+    ("keep", "k1", "a", "A", 100, 104),
+    ("keep", "k2", "b", "", 4, 5),
+    ("share", "k1"),
+    ("copy", "k3", "k1", "B"),
+    ("copy", "k4", "k2", "abroad"),
+    ("archive", "k2"),
+    ("bin", "k3"),
+    ("reopen",),
+    ("seal", "e", "A"),
+    ("write", "e", 0, 108),
+    ("flush", "e"),
+    ("thaw", "k2", 2),
+    ("unbin", "k3"),
+    ("later", 3),
+    ("unshare", "k1"),
+    ("drop", "e"),
+    ("thaw", "k2", 0),
+]
+"""What is encrypted, shared, copied, archived or in the Recycle Bin."""
+
 _ZEROS = bytes(BLOCK_SIZE)
 
 
@@ -37,7 +63,8 @@ def disk_story(seed: int) -> list[Line]:
     """Return the story, with other contents for each seed."""
 
     def n(number: int) -> int:
-        return 1 + (number * 7 + seed * 13) % 255
+        found = 1 + (number * 7 + seed * 13) % 255
+        return found + 1 if found in SECRETS else found
 
     return [
         ("init",),
@@ -61,7 +88,7 @@ def disk_story(seed: int) -> list[Line]:
         ("go",),
         ("wait", "s2"),
         ("forget", "p1"),
-        ("reopen",),
+        *KEPT,
         ("picture", "p3", "disk", n(1), n(9), n(13), n(10), 0),
         ("tag", "p3", "kept", "no"),
         ("compact",),
@@ -113,11 +140,6 @@ class DiskActor(Actor):
         self._open_gate.set()
         super().__init__(Store.create(path, self._seams()), self._open_gate, {}, lambda: None)
 
-    @property
-    def store(self) -> Store:
-        """The store."""
-        return self._store
-
     def close(self, *, wait: bool = True) -> None:
         """Close the store and its volumes."""
         self._open_gate.set()  # who is held would never end
@@ -137,6 +159,7 @@ class DiskActor(Actor):
     def _reopen(self) -> None:
         self.close()
         self.reopen()
+        self._set_clock()
 
     def _picture(self, name: str, disk: str, *numbers: int) -> None:
         source = disk_of(*map(content, numbers), name=f"memory:{disk}")
@@ -268,7 +291,7 @@ def _check_strangers(
     gone = {line[1] for line in story[:-1] if line[0] in ("forget", "delete")}
     last = [each for each in story[-1][1:] if each in images]
     for snapshot_id, found in shown.items():
-        if found.state is not SnapshotState.COMPLETED:
+        if found.state is not SnapshotState.COMPLETED or KEPT_TAG in found.tags:
             continue
         asked = [names[snapshot_id]] if snapshot_id in names else last
         _ensure(not gone.intersection(asked), f"snapshot {asked} was deleted and is there")

@@ -28,7 +28,7 @@ from ebsim.testing.torture.recorded_disk import (
 from ebsim.testing.torture.served_disk import FAIL_FLUSHES, FAIL_WRITES
 from ebsim.testing.torture.sync_faults import Fail
 
-SYNCS = 240
+SYNCS = 370
 """A little more than the story has syncs; a case beyond its end has nothing fail."""
 
 MODES = ((FAIL_WRITES, 0), (FAIL_FLUSHES, 0), (FAIL_WRITES | FAIL_FLUSHES, 1))

@@ -92,7 +92,7 @@ class Failpoints:
     name = NAME
     promise = "0 acknowledged effects lost and 0 wrong bytes after a death at any failpoint"
     excludes = "deaths between two failpoints; power cuts of real disks"
-    cases = 6000
+    cases = 9000
     sample = 24
 
     def missing(self) -> str | None:

@@ -48,7 +48,7 @@ class PowerCuts:
         story = StoryMaker(chance).make(chance.randrange(6, 26))
         lock_folder = place / f"{threading.get_ident()}"
         lock_folder.mkdir(exist_ok=True)
-        play = Play(lock_folder, story)
+        play = Play(lock_folder, story, encrypted=chance.random() < 0.3)
         try:
             cut = suffer(play, chance, STEPS_A_LINE * len(story))
             play.assert_survived(cut=cut)

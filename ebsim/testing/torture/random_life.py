@@ -13,6 +13,7 @@ from ebsim.config import Quotas, SnapshotOptions
 from ebsim.engine import Seams, Store
 from ebsim.errors import SnapshotFailedError
 from ebsim.ids import SnapshotId
+from ebsim.images import ImageState
 from ebsim.policies import CreateRule, PolicyRequest, RetainRule, Schedule
 from ebsim.requests import (
     BlockDevice,
@@ -22,7 +23,7 @@ from ebsim.requests import (
     VolumeModificationRequest,
     VolumeRequest,
 )
-from ebsim.results import ImageState, SnapshotState
+from ebsim.results import SnapshotState
 from ebsim.storage.files import Files
 from ebsim.testing.contents import palette_block
 from ebsim.testing.faults import Faults

@@ -1,9 +1,11 @@
 """Stores whose catalog is lost and made again: what a user sees must be the same.
 
 Each case is a random life, which ends in one of three ways: the store is closed; it is closed with
-snapshots pending; or its process is killed at a step. Then the catalog is lost, or is set aside by
-the rebuild, and what the store says afterwards is compared with what it said before, and with the
-model; after a kill, with what the next process would have said that still has the old catalog.
+snapshots pending; or its process is killed at a step. Or it is a random story with encryption,
+sharing, copies, the archive and the Recycle Bin, at the end of which the store is closed. Then the
+catalog is lost, or is set aside by the rebuild, and what the store says afterwards is compared with
+what it said before, and with the model; after a kill, with what the next process would have said
+that still has the old catalog.
 """
 
 import hashlib
@@ -11,30 +13,39 @@ import os
 import random
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ebsim.core.counters import peek
-from ebsim.engine import Store
+from ebsim.engine import Seams, Store
 from ebsim.errors import EbsimError
 from ebsim.format.catalog_values import Counter
-from ebsim.requests import ImageQuery
-from ebsim.results import RebuildReport, SnapshotState
+from ebsim.reports import RebuildReport
+from ebsim.requests import ImageQuery, SnapshotQuery
+from ebsim.results import SnapshotState
 from ebsim.storage.files import PosixFiles
 from ebsim.testing.contents import NOISE, TEXT
+from ebsim.testing.kept_story import ABROAD, FRIEND
 from ebsim.testing.observed_files import ObservedFiles
-from ebsim.testing.seams import fast_folder
+from ebsim.testing.seams import ManualClock, SeededEntropy, fast_folder
 from ebsim.testing.sources import disk_of
 from ebsim.testing.torture.campaign import RunCase, Violation, case_random
 from ebsim.testing.torture.random_life import NEAR, RandomLife
+from ebsim.testing.volume_stories import StoryMaker
+from ebsim.testing.volume_story import Actor, assert_story_survived, perform
+from ebsim.tiering import StorageTier
 from ebsim.units import BLOCK_SIZE, GIB, block_count
 
 STEPS = 25
 STEPS_AFTER = 8
-ENDINGS = ("closed", "pending", "killed")
+KEPT_LINES = 24
+ENDINGS = ("closed", "pending", "killed", "kept")
 
 Told = dict[str, Any]
 
@@ -54,11 +65,12 @@ def told(store: Store, scratch: Path) -> Told:
         "blocks": {
             each.snapshot_id: _blocks(store, each.snapshot_id, each.size_bytes)
             for each in snapshots
+            if each.storage_tier is StorageTier.STANDARD
         },
         "restored": {
             each.snapshot_id: _restored(store, each.snapshot_id, scratch)
             for each in snapshots
-            if each.size_bytes < GIB
+            if each.size_bytes < GIB and each.storage_tier is StorageTier.STANDARD
         },
         "ledger": store.ledger(),
         "histories": [store.snapshot_history(each.snapshot_id) for each in snapshots],
@@ -131,12 +143,68 @@ class Rebuilds:
             chance = case_random(self.name, seed, number)
             place = fast_folder(folder)
             try:
-                _Case(place, chance).run(ENDINGS[number % len(ENDINGS)])
+                ending = ENDINGS[number % len(ENDINGS)]
+                if ending == "kept":
+                    rebuild_story(place, chance)
+                else:
+                    _Case(place, chance).run(ending)
             finally:
                 shutil.rmtree(place)
             return 1
 
         yield run_case
+
+
+def rebuild_story(folder: Path, chance: random.Random) -> None:
+    """Act a story out, have the catalog made again, and compare with the story and with before.
+
+    Raises:
+        Violation: Something is another.
+    """
+    path = folder / "store"
+    maker = StoryMaker(chance)
+    story = [*maker.begin_kept(), *maker.make(KEPT_LINES)]
+    clock = ManualClock()
+
+    def opened(number: int) -> Store:
+        return Store.open(path, Seams(clock=clock, entropy=SeededEntropy(number)), create=True)
+
+    numbers = count(1)
+    gate, ids = threading.Event(), dict[str, str]()
+    gate.set()
+    actor = Actor(opened(0), gate, ids, lambda: time.sleep(0.0005))
+    actor.again = lambda: opened(next(numbers))
+    perform(actor, [*story, ("reopen",)])
+    before = told_kept(actor.store, folder / "restored")
+    actor.store.close()
+    if chance.random() < 0.5:
+        shutil.rmtree(path / "catalog")
+    ensure_whole(Store.rebuild(path, Seams(clock=clock, entropy=SeededEntropy(next(numbers)))))
+    with opened(next(numbers)) as store:
+        try:
+            ensure_same(before, told_kept(store, folder / "restored"))
+            assert_story_survived(store, story, len(story), ids, cut=False)
+        except (AssertionError, EbsimError) as error:
+            raise Violation(f"after the rebuild: {error}") from error
+
+
+def told_kept(store: Store, scratch: Path) -> Told:
+    """Return what a user can ask a store in both Regions, with the Recycle Bin and the archive."""
+    found: Told = {}
+    for region in (store.caller.region, ABROAD):
+        there = store.as_account(region=region)
+        shown = there.list_snapshots()
+        found[region] = {
+            **(told(there, scratch) if region == store.caller.region else {"snapshots": shown}),
+            "shared": [there.permissions.describe(each.snapshot_id) for each in shown],
+            "tiers": there.tiers.describe(),
+            "rules": there.recycle_bin.rules.list(),
+            "in the bin": there.recycle_bin.snapshots(),
+            "keys": there.keys.list(),
+        }
+    friend = store.as_account(FRIEND)
+    found["friend"] = friend.list_snapshots(SnapshotQuery(restorable_by=("self",)))
+    return found
 
 
 class _Case:

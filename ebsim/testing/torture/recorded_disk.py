@@ -86,11 +86,15 @@ class Recording:
     Args:
         folder: Where the files of the disk are.
         size: The size of the disk in bytes.
+
+    Attributes:
+        data: All that was written, one behind the other.
+        entries: What was asked of the disk.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
         self._size = size
-        self._data = (folder / "data").read_bytes()
+        self.data = (folder / "data").read_bytes()
         self.entries: list[Entry] = []
         data_offset = 0
         for kind, offset, length in ENTRY.iter_unpack((folder / "log").read_bytes()):
@@ -136,7 +140,7 @@ class Recording:
 
     def _apply(self, fd: int, entry: Entry, length: int) -> None:
         if entry.kind == WRITE:
-            view = memoryview(self._data)[entry.data_offset : entry.data_offset + length]
+            view = memoryview(self.data)[entry.data_offset : entry.data_offset + length]
             os.pwrite(fd, view, entry.offset)
         elif entry.kind == ZERO and not native.try_punch_hole(fd, entry.offset, length):
             os.pwrite(fd, bytes(length), entry.offset)

@@ -26,6 +26,9 @@ PAYLOADS = (*(100, 4000, 16 * KIB, 40 * KIB, 64 * KIB) * 12, BLOCK_SIZE)
 
 BLOCKS_OF_A_DISK = 8
 
+SEALED_ONE_OF = 3
+"""One of so many disks is encrypted."""
+
 CASES_BETWEEN_CHECKS = 16
 """So many cases have one flip that is made on the disk, and looked for by a check of the store."""
 
@@ -43,7 +46,9 @@ def build_store(path: Path, seed: int, size_bytes: int) -> None:
             sizes = chosen.choices(PAYLOADS, k=BLOCKS_OF_A_DISK)
             blocks = (chosen.randbytes(size).ljust(BLOCK_SIZE, b"\0") for size in sizes)
             disk = disk_of(*blocks, name=f"memory:disk{count}")
-            store.create_snapshot(disk, SnapshotOptions(tags={"Name": f"disk {count}"}))
+            sealed = True if count % SEALED_ONE_OF == 1 else None
+            tags = {"Name": f"disk {count}"}
+            store.create_snapshot(disk, SnapshotOptions(tags=tags, encrypted=sealed))
             count += 1
         store.delete_snapshots([gone.snapshot_id])
 

@@ -23,7 +23,7 @@ from ebsim.testing.volume_story import Ids
 FILE_SYSTEMS = ("ext4", "xfs")
 """btrfs has no such call."""
 
-STEPS = 480
+STEPS = 740
 """About how many steps a story has; a case beyond its end shuts down after it."""
 
 

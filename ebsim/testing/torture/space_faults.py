@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
+from ebsim.config import SnapshotOptions
 from ebsim.engine import Seams, Store
 from ebsim.errors import EbsimError
 from ebsim.requests import VolumeRequest
@@ -20,6 +21,7 @@ from ebsim.testing.contents import noise_block
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.testing.sources import MemorySource, disk_of
+from ebsim.tiering import StorageTier, TierRestore
 from ebsim.units import BLOCK_SIZE, MIB
 
 T = TypeVar("T")
@@ -30,6 +32,10 @@ _ALLOCATING = frozenset({"create", "write_at", "reserve", "make_directory"})
 
 KEPT = {"a1": (1, 2, 3, 4), "a2": (1, 5, 3, 6), "b1": (7, 8), "s1": (10, 11)}
 """The snapshots there are before the disk is full, and the noise in their blocks."""
+
+
+MOVED = (12, 13)
+"""The noise in a snapshot that goes to the archive and comes back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +156,7 @@ def furnish(task: Furnish) -> Ids:
                 file.pwrite(noise_block(number), block * BLOCK_SIZE)
         ids["s1"] = store.create_snapshot(ids["v"]).snapshot_id
         store.wait_snapshots([ids["s1"]])
+        ids["k1"] = store.create_snapshot(_image("k", *MOVED)).snapshot_id
     return ids
 
 
@@ -224,6 +231,27 @@ def _volume(store: Store, ids: Ids) -> object:
     return None
 
 
+def _seal(store: Store, ids: Ids) -> object:
+    """Copy a snapshot under a key, which is made if there is none yet."""
+    options = SnapshotOptions(encrypted=True)
+    made = store.copy_snapshot(ids["a2"], options=options).snapshot_id
+    for block, number in enumerate(KEPT["a2"]):
+        same = store.read_block(made, block) == noise_block(number)
+        _ensure(same, f"block {block} of the encrypted copy is another")
+    return None
+
+
+def _archive(store: Store, ids: Ids) -> object:
+    """Have a snapshot go to the archive, if it is not there, and come back."""
+    if store.get_snapshot(ids["k1"]).storage_tier is StorageTier.STANDARD:
+        store.tiers.archive(ids["k1"])
+    store.tiers.restore(ids["k1"], TierRestore(permanent=True))
+    for block, number in enumerate(MOVED):
+        same = store.read_block(ids["k1"], block) == noise_block(number)
+        _ensure(same, f"block {block} of what was archived is another")
+    return None
+
+
 OPERATIONS: dict[str, Callable[[Store, Ids], object]] = {
     "create": _create,
     "write": _write,
@@ -234,6 +262,8 @@ OPERATIONS: dict[str, Callable[[Store, Ids], object]] = {
     "rebuild": _rebuild,
     "restore": _restore,
     "volume": _volume,
+    "seal": _seal,
+    "archive": _archive,
 }
 
 

@@ -151,7 +151,7 @@ def _perform(actor: DiskActor, task: Fail, tell: Tell) -> str:
         try:
             actor.act(line)
         except EbsimError as error:
-            if isinstance(error, StoreError) and line[0] != "reopen":
+            if isinstance(error, StoreError) and line[0] not in ("reopen", "key"):
                 _ensure_refused(actor, str(error), tell)
             return f"{line[0]}: {error}"
         actor.done = done

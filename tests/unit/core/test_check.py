@@ -32,8 +32,9 @@ from ebsim.format.records import decode_snapshot, encode_snapshot
 from ebsim.format.segment import ALIGNMENT
 from ebsim.permissions import PublicAccess
 from ebsim.progress import SilentProgress
+from ebsim.recycle_bin import RuleRequest, RuleResourceType
+from ebsim.reports import CheckReport, DataCoverage, Finding
 from ebsim.requests import VolumeRequest
-from ebsim.results import CheckReport, DataCoverage, Finding
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, noise_block
 from ebsim.testing.damage import vouch_for_catalog
@@ -687,6 +688,7 @@ WITH_VALUES = [
         Table.EMPTY_SEGMENTS,
         Table.IMAGES,  # test_check_images.py
         Table.IMAGE_SNAPSHOTS,
+        Table.BIN_EXITS,
         Table.POLICIES,
         Table.SESSIONS,
     )
@@ -714,13 +716,33 @@ def test_snapshots_that_share_and_do_not_hang_together_are_told(example: Example
     assert any("versions (the first is " in finding.message for finding in findings)
 
 
+def test_what_is_in_the_recycle_bin_and_when_it_goes_are_compared(example: Example) -> None:
+    have_values_of_volumes(example, Table.BIN_RULES)
+    example.store.delete_snapshots([example.second])
+    assert example.store.check().healthy
+    example.tamper(
+        lambda writer: [writer.delete(Table.BIN_EXITS, key) for key in writer.keys(Table.BIN_EXITS)]
+    )
+
+    (finding,) = example.store.check().findings
+    assert finding.kind == "wrong-reference"
+    assert "bin_exits" in finding.message
+
+
 def have_values_of_volumes(example: Example, table: Table) -> None:
     """Have the tables of managed volumes hold something, where one of them is looked at."""
     if table is Table.VOLUME_UNFINISHED:
         with pytest.raises(SnapshotFailedError):
             example.store.create_snapshot(ObservedSource(disk_of(NOISE, name="bad"), fail_to_read))
+    elif table is Table.BIN_RULES:
+        kind = RuleResourceType.EBS_SNAPSHOT
+        example.store.recycle_bin.rules.create(RuleRequest(resource_type=kind, retention_days=1))
+    elif table is Table.FAST_RESTORES:
+        example.store.fast_restores.enable([example.second], ["us-east-1a"])
     elif table is Table.ACCOUNTS:
         example.store.permissions.public_access = PublicAccess.BLOCK_NEW_SHARING
+    elif table is Table.DOMAINS:
+        example.store.volumes.create(VolumeRequest(size_gib=1, encrypted=True))
     elif table.name.startswith("VOLUME_"):
         request = VolumeRequest(size_gib=1, snapshot_id=example.second)
         volume = example.store.volumes.create(request).volume_id

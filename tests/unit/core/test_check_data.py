@@ -10,8 +10,8 @@ from ebsim.engine import Seams, Store
 from ebsim.errors import CorruptionError
 from ebsim.format.proofs import PROOF_SPANS_MAX, decode_proofs, encode_proofs
 from ebsim.progress import SilentProgress
+from ebsim.reports import CheckReport
 from ebsim.requests import DataCheck
-from ebsim.results import CheckReport
 from ebsim.testing.contents import NOISE, noise_block
 from ebsim.testing.damage import damage_block, place_of_block
 from ebsim.testing.seams import ManualClock

@@ -8,7 +8,7 @@ from ebsim.engine import Store
 from ebsim.format.catalog_values import Table, number_key
 from ebsim.format.records import encode_json
 from ebsim.policies import CreateRule, PolicyRequest, RetainRule, Schedule
-from ebsim.results import CheckReport, Finding
+from ebsim.reports import CheckReport, Finding
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.testing.contents import NOISE
 from ebsim.testing.sources import disk_of

@@ -13,10 +13,11 @@ from ebsim.core.context import StoreContext
 from ebsim.core.sessions import current_session
 from ebsim.engine import Store
 from ebsim.format.catalog_values import Table
-from ebsim.format.segment import ALIGNMENT, RecordKind
+from ebsim.format.segment import ALIGNMENT, Codec, RecordKind
 from ebsim.ids import SnapshotId
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.storage.locks import Region
+from ebsim.storage.segments import BlockFacts
 from ebsim.storage.sources import BlockSource
 from ebsim.testing.contents import HEAD, NOISE, TEXT
 from ebsim.testing.memory_catalog import MemoryTables
@@ -162,7 +163,7 @@ def test_segments_of_a_dead_session_are_cut_off_behind_what_was_published(
     Store(context).create_snapshot(disk_of(TEXT))
     segment = current_session(context).borrow_segment()
     end = segment.writer.end
-    segment.writer.append(RecordKind.BLOCK, NOISE, plain_size=BLOCK_SIZE)
+    segment.writer.append(RecordKind.BLOCK, NOISE, BlockFacts(Codec.PLAIN, bytes(32)))
     stored = context.segments.stored_bytes()
     leave_as_if_killed(context)
 

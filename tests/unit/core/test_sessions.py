@@ -13,7 +13,12 @@ from ebsim.core.context import StoreContext
 from ebsim.core.sessions import current_session
 from ebsim.core.space import get_segment
 from ebsim.engine import Store
-from ebsim.errors import LimitExceededError, StoreError, StorePoisonedError
+from ebsim.errors import (
+    LimitExceededError,
+    OutcomeUnknownError,
+    StoreError,
+    StorePoisonedError,
+)
 from ebsim.format.catalog_values import SegmentRecord, SegmentState, Table, number_key
 from ebsim.format.records import decode_json
 from ebsim.format.segment import ALIGNMENT, RecordKind
@@ -256,3 +261,24 @@ def test_handle_that_is_opened_again_writes_to_another_segment(disk: MemoryStore
 
     assert [each.session for each in segments(disk.context())] == [1, 2]
     assert len(disk.context().segments.list_ids()) == 2
+
+
+def test_session_whose_commit_had_an_unknown_outcome_leaves_its_lock(disk: MemoryStore) -> None:
+    """Found by failed syncs: its number was given out again, and its own process waited for it."""
+    context = disk.context()
+    catalog = context.catalog
+
+    class Doubtful(MemoryCatalog):
+        def update(self, change: Callable[[CatalogWriter], T]) -> T:
+            catalog.update(change)
+            raise OutcomeUnknownError("a commit failed", happened=True, tables=frozenset())
+
+    context.catalog = Doubtful(new_tables())
+    with pytest.raises(OutcomeUnknownError):
+        current_session(context)
+
+    with catalog.read() as reader:
+        (key,) = reader.keys(Table.SESSIONS)
+    lock = context.locks.try_hold(Region.SESSION + int.from_bytes(key, "big"))
+    assert lock is not None, "whoever opens the store next takes it for a dead one's"
+    lock.release()

@@ -186,37 +186,36 @@ def test_unknown_segment_is_damage(tables: MemoryTables) -> None:
 def test_block_is_found_by_its_content(tables: MemoryTables) -> None:
     space = SpaceChange(tables)
 
-    first = add_blocks(tables, space, 0, [block(A, 2), block(B, 1, 3 * ALIGNMENT)])
+    first = add_blocks(tables, space, [block(A, 2), block(B, 1, 3 * ALIGNMENT)])
     space.save()
 
-    assert (find_block(tables, 0, A), find_block(tables, 0, B)) == (first, first + 1)
+    assert (find_block(tables, A), find_block(tables, B)) == (first, first + 1)
     assert get_block(tables, first) == block(A, 2)
     assert live_bytes(tables) == [4 * ALIGNMENT, 0]
 
 
-def test_block_of_another_domain_or_with_a_hash_that_begins_alike_is_not_found(
+def test_block_with_a_hash_that_begins_alike_is_not_found(
     tables: MemoryTables,
 ) -> None:
-    add_blocks(tables, SpaceChange(tables), 0, [block(A)])
+    add_blocks(tables, SpaceChange(tables), [block(A)])
 
-    assert find_block(tables, 1, A) is None
-    assert find_block(tables, 0, ALIKE) is None
-    assert find_block(tables, 0, B) is None
+    assert find_block(tables, ALIKE) is None
+    assert find_block(tables, B) is None
 
 
 def test_block_goes_with_its_last_reference(tables: MemoryTables) -> None:
     space = SpaceChange(tables)
-    block_id = add_blocks(tables, space, 0, [block(A, 2)])
+    block_id = add_blocks(tables, space, [block(A, 2)])
     reference_block(tables, block_id, 3)
 
-    release_block(tables, space, 0, block_id, 4)
+    release_block(tables, space, block_id, 4)
     space.save()
     assert get_block(tables, block_id).references == 1
     assert queued(tables) == {}
 
-    release_block(tables, space, 0, block_id, 1)
+    release_block(tables, space, block_id, 1)
     space.save()
-    assert find_block(tables, 0, A) is None
+    assert find_block(tables, A) is None
     assert tables.count(Table.BLOCKS) == tables.count(Table.HASHES) == 0
     assert queued(tables) == {(1, ALIGNMENT): 2 * ALIGNMENT}
     assert live_bytes(tables) == [0, 0]
@@ -224,18 +223,18 @@ def test_block_goes_with_its_last_reference(tables: MemoryTables) -> None:
 
 def test_content_that_went_and_returns_is_another_block(tables: MemoryTables) -> None:
     space = SpaceChange(tables)
-    first = add_blocks(tables, space, 0, [block(A)])
-    release_block(tables, space, 0, first, 1)
+    first = add_blocks(tables, space, [block(A)])
+    release_block(tables, space, first, 1)
 
-    assert add_blocks(tables, space, 0, [block(A, 1, 5 * ALIGNMENT)]) > first
+    assert add_blocks(tables, space, [block(A, 1, 5 * ALIGNMENT)]) > first
 
 
 def test_release_of_more_references_than_there_are_is_damage(tables: MemoryTables) -> None:
     space = SpaceChange(tables)
-    block_id = add_blocks(tables, space, 0, [block(A, 2)])
+    block_id = add_blocks(tables, space, [block(A, 2)])
 
     with pytest.raises(CorruptionError, match="more often"):
-        release_block(tables, space, 0, block_id, 3)
+        release_block(tables, space, block_id, 3)
     assert get_block(tables, block_id).references == 2
 
 

@@ -180,12 +180,6 @@ def test_initialization_rate_without_a_snapshot_is_refused() -> None:
     assert refused(validate_new, request) is COMBINATION
 
 
-def test_encryption_is_not_there_yet() -> None:
-    request = VolumeRequest(size_gib=1, encrypted=True)
-
-    assert refused(validate_new, request) is ErrorCode.UNSUPPORTED_OPERATION
-
-
 # modifications
 
 

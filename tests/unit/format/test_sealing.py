@@ -42,7 +42,7 @@ def header(size: int = len(PLAIN), offset: int = 8192, segment_id: bytes = SEGME
 
 
 def cipher(key: bytes = KEY, store: bytes = STORE, segment: bytes = SEGMENT) -> SegmentCipher:
-    return DataKey(key, store).segment_cipher(segment)
+    return DataKey(key, store).segment_cipher(7, segment)
 
 
 def hkdf(secret: bytes, salt: bytes, info: bytes, length: int = 32) -> bytes:

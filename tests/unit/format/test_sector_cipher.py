@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ebsim.format.sector_cipher import (
+    HOLE_SIZE,
     SECTOR_SIZE,
     SLACK,
     SectorCipher,
     alpha_power,
-    zero_sectors,
+    zero_units,
 )
 from ebsim.units import BLOCK_SIZE
 
@@ -173,27 +174,34 @@ def test_another_of_the_same_key_decrypts() -> None:
 # holes
 
 
-def test_zero_sectors_are_found() -> None:
-    stored = bytearray(content(4 * SECTOR_SIZE))
-    stored[SECTOR_SIZE : 2 * SECTOR_SIZE] = bytes(SECTOR_SIZE)
-    stored[2 * SECTOR_SIZE : 3 * SECTOR_SIZE - 1] = bytes(SECTOR_SIZE - 1)
-    stored[3 * SECTOR_SIZE - 1] = 9
+def test_units_of_zeros_are_found() -> None:
+    stored = bytearray(content(4 * HOLE_SIZE))
+    stored[HOLE_SIZE : 2 * HOLE_SIZE] = bytes(HOLE_SIZE)
+    stored[2 * HOLE_SIZE : 3 * HOLE_SIZE - 1] = bytes(HOLE_SIZE - 1)
+    stored[3 * HOLE_SIZE - 1] = 9
 
-    assert zero_sectors(memoryview(stored)) == [SECTOR_SIZE]
-    assert zero_sectors(memoryview(b"")) == []
+    assert zero_units(memoryview(stored)) == [1]
+    assert zero_units(memoryview(bytes(SECTOR_SIZE))) == list(range(SECTOR_SIZE // HOLE_SIZE))
+    assert zero_units(memoryview(b"")) == []
 
 
 @settings(max_examples=40)
-@given(st.sets(st.integers(0, 2 * SECTORS - 1)), st.integers(0, SECTORS))
-def test_holes_read_as_zeros_and_the_rest_as_written(holes: set[int], first: int) -> None:
+@given(
+    st.sets(st.integers(0, 2 * SECTORS - 1)),
+    st.sets(st.integers(0, 2 * BLOCK_SIZE // HOLE_SIZE - 1)),
+    st.integers(0, SECTORS),
+)
+def test_holes_read_as_zeros_and_the_rest_as_written(
+    sectors: set[int], units: set[int], first: int
+) -> None:
+    """Whole sectors, and the units of a sector that a power cut left of its first write."""
     offset = first * SECTOR_SIZE
     plain = bytearray(content(2 * BLOCK_SIZE))
     stored = bytearray(encrypted(bytes(plain), offset))
-    for sector in holes:
-        start = sector * SECTOR_SIZE
-        plain[start : start + SECTOR_SIZE] = stored[start : start + SECTOR_SIZE] = bytes(
-            SECTOR_SIZE
-        )
+    holes = {(unit * HOLE_SIZE, HOLE_SIZE) for unit in units}
+    holes |= {(sector * SECTOR_SIZE, SECTOR_SIZE) for sector in sectors}
+    for start, size in holes:
+        plain[start : start + size] = stored[start : start + size] = bytes(size)
     out = bytearray(b"\xff" * len(stored))
 
     SectorCipher(KEY).decrypt_run_into(offset, memoryview(stored), memoryview(out))

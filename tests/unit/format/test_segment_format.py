@@ -31,7 +31,6 @@ SEGMENT_ID = bytes(range(16))
 OTHER_ID = bytes(range(1, 17))
 BLOCK_HASH = bytes(range(32, 64))
 SEGMENT_HEADER = SegmentHeader(
-    domain=3,
     store_id=b"s" * 16,
     segment_id=SEGMENT_ID,
     hash_key=b"k" * 32,
@@ -76,17 +75,15 @@ def undetected_flips(
 
 
 @given(
-    st.integers(0, 2**32 - 1),
     st.binary(min_size=16, max_size=16),
     st.binary(min_size=16, max_size=16),
     st.binary(min_size=32, max_size=32),
     st.integers(0, 2**64 - 1),
 )
 def test_segment_header_comes_back(
-    domain: int, store_id: bytes, segment_id: bytes, hash_key: bytes, created_us: int
+    store_id: bytes, segment_id: bytes, hash_key: bytes, created_us: int
 ) -> None:
     header = SegmentHeader(
-        domain=domain,
         store_id=store_id,
         segment_id=segment_id,
         hash_key=hash_key,

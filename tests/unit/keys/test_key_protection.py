@@ -17,14 +17,8 @@ from ebsim.errors import (
     StoreError,
     WrongKeyError,
 )
-from ebsim.keys.protection import (
-    LOG2_N_MIN,
-    NO_PROTECTION,
-    ScryptCost,
-    Unlocking,
-    protect,
-    unprotect,
-)
+from ebsim.keys.protection import protect, unprotect
+from ebsim.keys.unlocking import LOG2_N_MIN, NO_PROTECTION, ScryptCost, Unlocking
 from ebsim.storage.files import PosixFiles
 from ebsim.testing.seams import SeededEntropy
 

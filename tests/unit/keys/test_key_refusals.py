@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ebsim.errors import ConflictError, EbsimError, ErrorCode
+from ebsim.errors import ConflictError, EbsimError, ErrorCode, NotFoundError
 from ebsim.keys import refusals
 
 ARN = "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-4cde-8f01-23456789abcd"
@@ -18,7 +18,12 @@ ROWS = {
     and function.__module__ == refusals.__name__
     and name != "unusable_key"
 }
-SAMPLES: dict[object, object] = {int: 7, str: ARN, Path: Path("keys/keyring.json")}
+SAMPLES: dict[object, object] = {
+    int: 7,
+    str: ARN,
+    Path: Path("keys/keyring.json"),
+    EbsimError: NotFoundError(f"no key {ARN}"),
+}
 
 
 def sample(function: Callable[..., EbsimError]) -> EbsimError:
@@ -33,7 +38,8 @@ def test_row_is_an_error_with_a_code_that_names_its_subject(name: str) -> None:
     assert isinstance(error.code, ErrorCode)
     assert error.code is not ErrorCode.INTERNAL_ERROR
     assert "\n" not in str(error)
-    assert any(each in str(error) for each in (ARN, "keys/keyring.json", "7"))
+    if inspect.signature(ROWS[name]).parameters:
+        assert any(each in str(error) for each in (ARN, "keys/keyring.json", "7"))
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 

@@ -30,7 +30,7 @@ from ebsim.errors import (
 from ebsim.keys import keyring_file
 from ebsim.keys.keyring import Keyring
 from ebsim.keys.open_keyring import KeyringSeams
-from ebsim.keys.protection import LOG2_N_MIN, ScryptCost, Unlocking
+from ebsim.keys.unlocking import LOG2_N_MIN, ScryptCost, Unlocking
 from ebsim.keys.wrapping import Binding
 from ebsim.storage.files import Files
 from ebsim.storage.locks import Lock, LockFile
@@ -95,6 +95,7 @@ def machine(folder: Path) -> tuple[VolatileFiles, str]:
     """Return a disk with a durable keyring of one key, and the key's ARN."""
     disk = VolatileFiles()
     disk.make_directory(PATH.parent)
+    disk.sync_directory(PATH.parent.parent)
     key_file = disk.create(PATH.parent / "key")
     key_file.write_at(0, [b"k" * 32])
     key_file.sync()
@@ -150,6 +151,7 @@ def test_death_while_a_keyring_is_made_leaves_it_or_none(fast_path: Path, power_
     for die_at in range(1, 20):
         disk = VolatileFiles()
         disk.make_directory(PATH.parent)
+        disk.sync_directory(PATH.parent.parent)
         dying = Dying(disk, die_at)
         try:
             Keyring.create(PATH, seams=seams(dying.files, fast_path))

@@ -13,8 +13,8 @@ from ebsim.errors import ConflictError, EbsimError, ErrorCode, InvalidInputError
 from ebsim.keys import recovery_copy
 from ebsim.keys.keyring import Keyring
 from ebsim.keys.open_keyring import KeyringSeams
-from ebsim.keys.protection import LOG2_N_MIN, ScryptCost, Unlocking
 from ebsim.keys.records import KeyState
+from ebsim.keys.unlocking import LOG2_N_MIN, ScryptCost, Unlocking
 from ebsim.keys.wrapping import Binding
 from ebsim.storage.files import PosixFiles
 from ebsim.testing.observed_files import ObservedFiles

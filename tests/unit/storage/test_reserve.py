@@ -224,3 +224,48 @@ def test_room_that_is_not_known_is_there(operation: str) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     Reserve(PATH, ObservedFiles(files, before)).ensure_room(PATH)
+
+
+def test_what_finds_no_space_is_done_again_without_the_reserve() -> None:
+    """A quota is not in what the file system says is free. Afterwards there is a reserve again."""
+    files = files_with(4 * ROOM_MIN)
+    reserve = Reserve(PATH, files)
+    assert reserve.fill()
+    found: list[list[str]] = []
+
+    def work() -> str:
+        found.append(files.list(FOLDER))
+        if PATH.name in found[-1]:
+            raise LimitExceededError("the quota is used up", ErrorCode.NO_SPACE)
+        return "done"
+
+    with reserve.released_if_low() as room:
+        assert room.give(work) == "done"
+        assert room.give(work) == "done"  # it stays given up as long as the block lasts
+
+    assert found == [[PATH.name], [], []]
+    assert files.allocated_bytes(PATH) == RESERVE_SIZE
+
+
+def test_what_finds_no_space_without_a_reserve_says_so() -> None:
+    reserve = Reserve(PATH, files_with(4 * ROOM_MIN))
+
+    def work() -> None:
+        raise LimitExceededError("the quota is used up", ErrorCode.NO_SPACE)
+
+    with reserve.released_if_low() as room, pytest.raises(LimitExceededError, match="used up"):
+        room.give(work)
+
+
+def test_other_refusals_are_not_tried_again() -> None:
+    reserve = Reserve(PATH, files_with(4 * ROOM_MIN))
+    assert reserve.fill()
+    tries = []
+
+    def work() -> None:
+        tries.append(1)
+        raise LimitExceededError("too many", ErrorCode.SNAPSHOT_LIMIT_EXCEEDED)
+
+    with reserve.released_if_low() as room, pytest.raises(LimitExceededError, match="too many"):
+        room.give(work)
+    assert len(tries) == 1

@@ -6,7 +6,9 @@ import pytest
 
 from ebsim.errors import CorruptionError
 from ebsim.format.kept_block import KEPT_HEADER_SIZE, SLOT_SIZE
-from ebsim.testing.contents import HEAD, NOISE, TAIL
+from ebsim.format.sector_cipher import SectorCipher
+from ebsim.storage.sealed_file import SectorCiphers
+from ebsim.testing.contents import HEAD, NOISE, TAIL, ZEROS
 from ebsim.testing.memory_files import MemoryFiles
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.units import BLOCK_SIZE
@@ -104,3 +106,21 @@ def test_slot_whose_header_was_not_written_keeps_nothing(files: MemoryFiles) -> 
     again = KeptBlocks(files, PATH, "vol-1")
     again.load()
     assert (read(again, 0, 1), read(again, 1, 1)) == (NOISE, None)
+
+
+def test_encrypted_blocks_are_kept_as_they_are_in_the_volume(files: MemoryFiles) -> None:
+    """So that nothing plain is on the disk, and damage is found without a key."""
+    ciphers = SectorCiphers(SectorCipher(bytes(range(64))))
+    kept = KeptBlocks(files, PATH, "vol-1", ciphers)
+    kept.keep(7, 3, memoryview(HEAD))
+    kept.keep(8, 3, memoryview(ZEROS))
+
+    assert (read(kept, 7, 3), read(kept, 8, 3)) == (HEAD, ZEROS)
+    stored = files.open(PATH).read_at(KEPT_HEADER_SIZE, BLOCK_SIZE)
+    assert stored == ciphers.seal_block(7, memoryview(HEAD))
+    without = KeptBlocks(files, PATH, "vol-1")
+    without.load()
+    assert read(without, 7, 3) == stored
+    again = KeptBlocks(files, PATH, "vol-1", ciphers)
+    again.load()
+    assert read(again, 7, 3) == HEAD

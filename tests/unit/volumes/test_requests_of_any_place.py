@@ -13,9 +13,10 @@ DISTANCES = (0, 1, 511, BLOCK_SIZE // 4)
 """Of the beginning of a request from the end of a block."""
 
 
-@pytest.fixture
-def volume(store: Store) -> VolumeFile:
-    return store.volumes.open(store.volumes.create(VolumeRequest(size_gib=1)).volume_id)
+@pytest.fixture(params=[None, True], ids=["plain", "encrypted"])
+def volume(request: pytest.FixtureRequest, store: Store) -> VolumeFile:
+    wanted = VolumeRequest(size_gib=1, encrypted=request.param)
+    return store.volumes.open(store.volumes.create(wanted).volume_id)
 
 
 def pattern(length: int) -> bytes:

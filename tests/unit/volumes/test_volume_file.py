@@ -12,9 +12,10 @@ from ebsim.units import BLOCK_SIZE, GIB
 from ebsim.volumes.volume_file import VolumeFile
 
 
-@pytest.fixture
-def volume(store: Store) -> str:
-    return store.volumes.create(VolumeRequest(size_gib=1)).volume_id
+@pytest.fixture(params=[None, True], ids=["plain", "encrypted"])
+def volume(request: pytest.FixtureRequest, store: Store) -> str:
+    wanted = VolumeRequest(size_gib=1, encrypted=request.param)
+    return store.volumes.create(wanted).volume_id
 
 
 @pytest.fixture

@@ -1,0 +1,24 @@
+"""`ebsim credentials create`."""
+
+import click
+
+from ebsim.cli import server_views
+from ebsim.cli.invocation import Invocation
+from ebsim.cli.options import examples, shared_options
+from ebsim.cli.server_extra import credentials_of
+
+
+@click.command(
+    "create",
+    help="""Make a key for the account that is acted as, and print it.
+
+    Its secret is shown again only by 'credentials env'.""",
+    epilog=examples("ebsim --account 111122223333 credentials create"),
+)
+@shared_options
+@click.pass_obj
+def command(invocation: Invocation) -> None:
+    """Make the key and show it."""
+    with invocation.open_store(create=True) as store:
+        credential = credentials_of(store).create(invocation.account)
+    invocation.answer(credential, server_views.credential_document, server_views.made_text)

@@ -1,0 +1,27 @@
+"""`ebsim key alias update`."""
+
+import click
+
+from ebsim.cli import key_views
+from ebsim.cli.invocation import Invocation
+from ebsim.cli.options import examples, shared_options
+
+
+@click.command(
+    "update",
+    help="""Have an alias mean another key.
+
+    What the key that it meant encrypts stays as it is.""",
+    epilog=examples(
+        "ebsim key alias update alias/web 1234abcd-12ab-34cd-56ef-1234567890ab",
+    ),
+)
+@click.argument("name", metavar="ALIAS")
+@click.argument("key", metavar="KEY")
+@shared_options
+@click.pass_obj
+def command(invocation: Invocation, name: str, key: str) -> None:
+    """Move the alias."""
+    with invocation.open_store() as store:
+        alias = store.keys.update_alias(name, key)
+    invocation.answer(alias, key_views.alias_document, key_views.alias_text)

@@ -1,0 +1,79 @@
+"""`ebsim serve`."""
+
+from pathlib import Path
+
+import click
+
+from ebsim.cli.invocation import Invocation
+from ebsim.cli.options import NamedPath, examples, shared_options
+from ebsim.cli.output import print_document, print_text
+
+
+@click.command(
+    "serve",
+    help="""Serve the store over HTTP, as AWS does: EC2, for boto3, the aws CLI and the SDKs.
+
+    Requests must be signed with a key of 'ebsim credentials'; the first start makes one. What is
+    served so far is listed in docs/aws-api.md. The process goes on until it is stopped.""",
+    epilog=examples(
+        "ebsim serve",
+        "ebsim serve --port 0",
+        "ebsim serve --no-auth",
+    ),
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=4747,
+    show_default=True,
+    help="The port; 0 picks a free one.",
+)
+@click.option(
+    "--no-auth",
+    is_flag=True,
+    help="Take requests that nobody signed: whoever reaches the port may do anything. Only on "
+    "loopback.",
+)
+@click.option(
+    "--tls-cert", type=NamedPath(path_type=Path), metavar="FILE", help="A certificate, in PEM."
+)
+@click.option(
+    "--tls-key", type=NamedPath(path_type=Path), metavar="FILE", help="Its private key, in PEM."
+)
+@shared_options
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    *,
+    host: str,
+    port: int,
+    no_auth: bool,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+) -> None:
+    """Serve until the process is stopped."""
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together.")
+    from ebsim.cli.server_extra import credentials_of, serving
+
+    process = serving()
+    options = process.ServeOptions(
+        host=host, port=port, authenticate=not no_auth, certificate=tls_cert, key=tls_key
+    )
+
+    def ready(url: str) -> None:
+        if invocation.json:
+            print_document({"Endpoint": url})
+            return
+        print_text(f"endpoint: {url}")
+        if no_auth:
+            print_text("NOT AUTHENTICATED: whoever reaches this port may do anything.")
+        else:
+            print_text(f'use it:   eval "$(ebsim credentials env --endpoint-url {url})"')
+
+    with invocation.open_store(create=True, resume=True) as store:
+        credentials = credentials_of(store)
+        if not no_auth:
+            credentials.of_account(invocation.account)
+        process.serve(store, credentials, options, ready)

@@ -1,0 +1,141 @@
+"""Pretended instances: what volumes are attached to. They have ids and zones, and run nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ebsim.ids import InstanceId, VolumeId
+
+if TYPE_CHECKING:
+    from ebsim.requests import Filter, VolumeRequest
+
+ROOT_DEVICE_DEFAULT = "/dev/xvda"
+INSTANCE_TYPE_DEFAULT = "m5.large"
+
+
+class InstanceState(StrEnum):
+    """EC2's states that ebsim has. A terminated one is told of for an hour."""
+
+    RUNNING = "running"
+    TERMINATED = "terminated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A volume on an instance.
+
+    Attributes:
+        volume_id: The volume.
+        instance_id: The instance.
+        device: Such as `/dev/sdf`; another of the instance has another one.
+        attach_time_us: Since when.
+        delete_on_termination: Whether the volume goes with the instance.
+    """
+
+    volume_id: VolumeId
+    instance_id: InstanceId
+    device: str
+    attach_time_us: int
+    delete_on_termination: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A pretended instance, as a user sees it.
+
+    Attributes:
+        instance_id: `i-` and 17 hex digits.
+        owner: The account that made it.
+        state: running or terminated.
+        zone: Its Availability Zone: that of the volumes that can be attached to it.
+        image_id: The image that it was made from, empty if none.
+        instance_type: Any name.
+        root_device_name: The volume on this device is its boot volume.
+        launch_time_us: When it was made.
+        attachments: Its volumes: the boot volume first, then by device.
+    """
+
+    instance_id: InstanceId
+    owner: str
+    state: InstanceState
+    zone: str
+    image_id: str
+    instance_type: str
+    root_device_name: str
+    launch_time_us: int
+    attachments: tuple[Attachment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceDevice:
+    """A volume that an instance is made with.
+
+    Attributes:
+        volume: What is to be made; its zone is the instance's.
+        delete_on_termination: Whether it goes with the instance.
+    """
+
+    volume: "VolumeRequest"
+    delete_on_termination: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRequest:
+    """An instance to be made.
+
+    Attributes:
+        zone: Its Availability Zone; None: the first of the Region.
+        image_id: A registered image: volumes are made as it says. None: without one.
+        instance_type: Any name.
+        devices: More volumes by device, or others than the image has; None: none on that device.
+    """
+
+    zone: str | None = None
+    image_id: str | None = None
+    instance_type: str = INSTANCE_TYPE_DEFAULT
+    devices: "Mapping[str, InstanceDevice | None]" = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceSnapshots:
+    """Which volumes of an instance to take snapshots of: EC2's InstanceSpecification.
+
+    Attributes:
+        instance_id: The instance.
+        exclude_boot_volume: Leave the boot volume out.
+        exclude_volume_ids: Leave these out, at most 40; not the boot volume.
+        copy_tags: Give each snapshot the tags of its volume too.
+    """
+
+    instance_id: str
+    exclude_boot_volume: bool = False
+    exclude_volume_ids: Sequence[str] = ()
+    copy_tags: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceQuery:
+    """Which instances to return, as EC2's DescribeInstances has it; all that is given must hold.
+
+    Attributes:
+        instance_ids: These; one that does not exist refuses the whole query.
+        filters: availability-zone, block-device-mapping.device-name,
+            block-device-mapping.volume-id, image-id, instance-id, instance-state-name,
+            instance-type, owner-id, root-device-name.
+        max_results: At most this many on a page, 5 to 1,000; more is cut to 1,000.
+        next_token: What the page before answered with; the rest of the query must be the same.
+    """
+
+    instance_ids: Sequence[str] = ()
+    filters: "Sequence[Filter]" = ()
+    max_results: int | None = None
+    next_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstancePage:
+    """A page of instances, in the order in which they were made; a token, or None."""
+
+    instances: tuple[Instance, ...]
+    next_token: str | None

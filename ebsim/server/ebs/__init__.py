@@ -1,0 +1,1 @@
+"""The EBS direct APIs: snapshots, block by block."""

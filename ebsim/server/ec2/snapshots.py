@@ -1,0 +1,64 @@
+"""CreateSnapshot, DescribeSnapshots, DeleteSnapshot, CopySnapshot."""
+
+from ebsim.config import SnapshotOptions
+from ebsim.requests import SnapshotQuery
+from ebsim.server.background import Begun
+from ebsim.server.ec2 import documents
+from ebsim.server.operations import OPERATIONS, Served
+from ebsim.server.protocol.wire import Document
+
+
+@OPERATIONS.add("ec2", "CreateSnapshot")
+def create_snapshot(served: Served) -> Document:
+    """Begin a snapshot of a volume; its point in time is fixed when this returns."""
+    given = served.parameters
+    options = SnapshotOptions(
+        description=given.get("Description", ""), tags=documents.tags_for(given, "snapshot")
+    )
+    (made,) = served.store.create_snapshots([given["VolumeId"]], options)
+    return documents.begun_snapshot(made)
+
+
+@OPERATIONS.add("ec2", "DescribeSnapshots")
+def describe_snapshots(served: Served) -> Document:
+    """Return a page of snapshots."""
+    given = served.parameters
+    query = SnapshotQuery(
+        snapshot_ids=given.get("SnapshotIds", ()),
+        owner_ids=given.get("OwnerIds", ()),
+        restorable_by=given.get("RestorableByUserIds", ()),
+        filters=documents.filters(given),
+        max_results=given.get("MaxResults"),
+        next_token=given.get("NextToken"),
+    )
+    page = served.store.describe_snapshots(query)
+    return documents.answer(
+        Snapshots=[documents.snapshot(each) for each in page.snapshots],
+        NextToken=page.next_token,
+    )
+
+
+@OPERATIONS.add("ec2", "DeleteSnapshot")
+def delete_snapshot(served: Served) -> Document:
+    """Delete a snapshot."""
+    served.store.delete_snapshots([served.parameters["SnapshotId"]])
+    return {}
+
+
+@OPERATIONS.add("ec2", "CopySnapshot")
+def copy_snapshot(served: Served) -> Document:
+    """Begin a copy of a snapshot in the Region that is asked; it goes on after the answer."""
+    given = served.parameters
+    options = SnapshotOptions(
+        description=given.get("Description", ""),
+        tags=documents.tags_for(given, "snapshot"),
+        encrypted=given.get("Encrypted"),
+        kms_key_id=given.get("KmsKeyId"),
+    )
+    source, region, store = given["SourceSnapshotId"], given["SourceRegion"], served.store
+
+    def work(begun: Begun) -> str:
+        return store.copy_snapshot(source, region, options, begun=begun).snapshot_id
+
+    made = served.background.begin(f"copy of {source}", work)
+    return {"SnapshotId": made, "Tags": documents.tag_list(options.all_tags)}

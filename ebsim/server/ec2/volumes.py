@@ -1,0 +1,87 @@
+"""CreateVolume, DescribeVolumes, ModifyVolume, DeleteVolume and what tells of them."""
+
+from ebsim.requests import VolumeModificationRequest, VolumeQuery, VolumeRequest
+from ebsim.results import VolumeState
+from ebsim.server.ec2 import documents
+from ebsim.server.operations import OPERATIONS, Served
+from ebsim.server.protocol.wire import Document
+
+
+@OPERATIONS.add("ec2", "CreateVolume")
+def create_volume(served: Served) -> Document:
+    """Make a volume, empty or from a snapshot."""
+    given = served.parameters
+    names, ids = given.get("AvailabilityZone"), given.get("AvailabilityZoneId")
+    (zone,) = documents.zones_of(served, [names] if names else [], [ids] if ids else [])
+    request = VolumeRequest(
+        size_gib=given.get("Size"),
+        snapshot_id=given.get("SnapshotId") or None,
+        volume_type=given.get("VolumeType", "gp2"),
+        iops=given.get("Iops"),
+        throughput=given.get("Throughput"),
+        zone=zone,
+        tags=documents.tags_for(given, "volume"),
+        initialization_rate=given.get("VolumeInitializationRate"),
+        encrypted=given.get("Encrypted"),
+        kms_key_id=given.get("KmsKeyId"),
+        client_token=given.get("ClientToken", ""),
+    )
+    made = documents.volume(served.store.volumes.create(request), served.caller)
+    left_out = {"FastRestored", "Attachments"}  # semantics section 3.2
+    told = {name: value for name, value in made.items() if name not in left_out}
+    return {**told, "State": VolumeState.CREATING.value}
+
+
+@OPERATIONS.add("ec2", "DescribeVolumes")
+def describe_volumes(served: Served) -> Document:
+    """Return a page of volumes."""
+    given = served.parameters
+    query = VolumeQuery(
+        volume_ids=given.get("VolumeIds", ()),
+        filters=documents.filters(given),
+        max_results=given.get("MaxResults"),
+        next_token=given.get("NextToken"),
+    )
+    page = served.store.volumes.describe(query)
+    return documents.answer(
+        Volumes=[documents.volume(each, served.caller) for each in page.volumes],
+        NextToken=page.next_token,
+    )
+
+
+@OPERATIONS.add("ec2", "ModifyVolume")
+def modify_volume(served: Served) -> Document:
+    """Make a volume larger, or change its type or performance."""
+    given = served.parameters
+    request = VolumeModificationRequest(
+        size_gib=given.get("Size"),
+        volume_type=given.get("VolumeType"),
+        iops=given.get("Iops"),
+        throughput=given.get("Throughput"),
+    )
+    changed = served.store.volumes.modify(given["VolumeId"], request)
+    return {"VolumeModification": documents.modification(changed)}
+
+
+@OPERATIONS.add("ec2", "DescribeVolumesModifications")
+def describe_volumes_modifications(served: Served) -> Document:
+    """Return a page of the last modifications of volumes."""
+    given = served.parameters
+    query = VolumeQuery(
+        volume_ids=given.get("VolumeIds", ()),
+        filters=documents.filters(given),
+        max_results=given.get("MaxResults"),
+        next_token=given.get("NextToken"),
+    )
+    page = served.store.volumes.describe_modifications(query)
+    return {
+        "VolumesModifications": [documents.modification(each) for each in page.modifications],
+        "NextToken": page.next_token,
+    }
+
+
+@OPERATIONS.add("ec2", "DeleteVolume")
+def delete_volume(served: Served) -> Document:
+    """Delete a volume."""
+    served.store.volumes.delete(served.parameters["VolumeId"])
+    return {}

@@ -1,0 +1,110 @@
+"""Which function serves which operation, and what it is given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ebsim.caller import Caller
+from ebsim.engine import Store
+from ebsim.server.background import Background
+from ebsim.server.protocol.wire import Call, Document, FaultError
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A call, for whom, and on what.
+
+    Attributes:
+        call: What is asked.
+        store: The store, as the account and Region of the signature see it.
+        request_id: The request's id.
+        background: What has work go on after the answer.
+        body_digest: The SHA-256 of the body, where it is known already; it is made once.
+    """
+
+    call: Call
+    store: Store
+    request_id: str
+    background: Background
+    body_digest: bytes | None = None
+
+    @property
+    def parameters(self) -> Document:
+        """What the call asks, by the model's member names."""
+        return self.call.parameters
+
+    @property
+    def now_s(self) -> int:
+        """The store's time, in whole seconds: by it tokens expire."""
+        return self.store.now_us // 1_000_000
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks, and where."""
+        return self.store.caller
+
+
+Operation = Callable[[Served], Document]
+"""Does what a call asks, and returns the members of its result."""
+
+
+@dataclass(slots=True)
+class Registry:
+    """The operations that are served, by service and name."""
+
+    known: dict[tuple[str, str], Operation] = field(default_factory=dict)
+
+    def add(self, service: str, name: str) -> Callable[[Operation], Operation]:
+        """Return a decorator that has a function serve an operation."""
+
+        def keep(function: Operation) -> Operation:
+            assert (service, name) not in self.known, f"{service}:{name} is served twice"
+            self.known[service, name] = function
+            return function
+
+        return keep
+
+    def find(self, call: Call) -> Operation:
+        """Return what serves a call.
+
+        Raises:
+            FaultError: InvalidAction: nothing does; the message says what there is.
+        """
+        function = self.known.get((call.service, call.operation))
+        if function is None:
+            served = ", ".join(
+                sorted(name for service, name in self.known if service == call.service)
+            )
+            raise FaultError(
+                "InvalidAction",
+                f"{call.operation} is not served by ebsim. It serves: {served}.",
+            )
+        return function
+
+
+OPERATIONS = Registry()
+"""All that ebsim serves; the modules of operations fill it when they are imported."""
+
+
+def load_operations() -> Registry:
+    """Return all operations."""
+    # They register themselves.
+    from ebsim.server import dlm, rbin, sts  # noqa: F401
+    from ebsim.server.ebs import reading, writing  # noqa: F401
+    from ebsim.server.ec2 import (  # noqa: F401
+        encryption,
+        fast_restores,
+        images,
+        instances,
+        locks,
+        places,
+        recycle_bin,
+        sharing,
+        snapshots,
+        tags,
+        tiers,
+        volume_status,
+        volumes,
+    )
+    from ebsim.server.kms import granting, managing, using  # noqa: F401
+
+    return OPERATIONS

@@ -1,0 +1,239 @@
+"""The operations on pretended instances, as `Store.instances` offers them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from ebsim import refusals
+from ebsim.config import SnapshotOptions
+from ebsim.core import instances
+from ebsim.core.context import StoreContext
+from ebsim.core.image_operations import ImageOperations
+from ebsim.core.tag_operations import TagOperations
+from ebsim.errors import ConflictError
+from ebsim.ids import new_instance_id, parse_instance_id, parse_volume_id
+from ebsim.images import ImageState
+from ebsim.instances import (
+    ROOT_DEVICE_DEFAULT,
+    Attachment,
+    Instance,
+    InstanceDevice,
+    InstancePage,
+    InstanceQuery,
+    InstanceRequest,
+    InstanceSnapshots,
+    InstanceState,
+)
+from ebsim.requests import VolumeRequest
+from ebsim.results import Snapshot
+from ebsim.volumes.operations import VolumeOperations
+
+EXCLUDED_MAX = 40
+"""Volumes that CreateSnapshots can be told to leave out (semantics section 3.6)."""
+
+TakeSnapshots = Callable[[Sequence[str], SnapshotOptions], tuple[Snapshot, ...]]
+
+
+class InstanceOperations:
+    """Instances that are only pretended: what volumes are attached to, and taken snapshots of."""
+
+    def __init__(
+        self, context: StoreContext, volumes: VolumeOperations, take_snapshots: TakeSnapshots
+    ) -> None:
+        self._context = context
+        self._volumes = volumes
+        self._take_snapshots = take_snapshots
+
+    def run(self, request: InstanceRequest | None = None) -> Instance:
+        """Make an instance, with the volumes of its image and those that are asked for.
+
+        Raises:
+            InvalidInputError, NotFoundError, ConflictError, LimitExceededError: The zone, the
+                image or a volume is refused. Volumes that were made already are deleted.
+        """
+        request = request or InstanceRequest()
+        zone = self._zone(request)
+        root, devices = self._devices(request)
+        made: dict[str, str] = {}
+        try:
+            for name, device in devices.items():
+                wanted = replace(device.volume, zone=zone)
+                made[name] = self._volumes.create(wanted).volume_id
+        except BaseException:
+            for volume_id in made.values():
+                self._volumes.delete(volume_id)
+            raise
+        instance = Instance(
+            instance_id=new_instance_id(self._context.entropy),
+            owner=self._context.acting.account,
+            state=InstanceState.RUNNING,
+            zone=zone,
+            image_id=request.image_id or "",
+            instance_type=request.instance_type,
+            root_device_name=root,
+            launch_time_us=self._context.clock.now_us(),
+            attachments=(),
+        )
+        instances.add_instance(self._context, instance)
+        for name, volume_id in made.items():
+            self._attach(volume_id, instance.instance_id, name, devices[name].delete_on_termination)
+        return self.get(instance.instance_id)
+
+    def get(self, instance_id: str) -> Instance:
+        """Return an instance.
+
+        Raises:
+            InvalidInputError: The id is malformed.
+            NotFoundError: There is no such instance.
+        """
+        return self.describe(InstanceQuery(instance_ids=[instance_id])).instances[0]
+
+    def describe(self, query: InstanceQuery | None = None) -> InstancePage:
+        """Return a page of instances, in the order in which they were made.
+
+        Raises:
+            InvalidInputError: An id, filter, page size or token is none.
+            NotFoundError: One that the query names is not there.
+            LimitExceededError: The filters have too many values.
+        """
+        return instances.describe_instances(self._context, query or InstanceQuery())
+
+    def terminate(self, instance_ids: Sequence[str]) -> tuple[Instance, ...]:
+        """Terminate instances: their volumes are detached, and deleted where that was said.
+
+        Returns:
+            The instances as they were.
+
+        Raises:
+            InvalidInputError: An id is malformed, or none is given.
+            NotFoundError: One is not there; nothing was changed.
+            ConflictError: A volume that goes too is open; it is detached, the instance terminated.
+        """
+        if not instance_ids:
+            raise refusals.missing_parameter("instanceIdSet")
+        wanted = [parse_instance_id(text) for text in instance_ids]
+        before = tuple(self.get(each) for each in wanted)
+        instances.mark_terminated(self._context, wanted)
+        attached = [each for instance in before for each in instance.attachments]
+        for each in attached:
+            instances.detach(self._context, each.volume_id, each.instance_id, each.device)
+        for each in attached:
+            if each.delete_on_termination:
+                self._volumes.delete(each.volume_id)
+        return before
+
+    def attach(self, volume_id: str, instance_id: str, device: str) -> Attachment:
+        """Attach a volume to an instance; it is `in-use` from then on.
+
+        Raises:
+            InvalidInputError: An id is malformed, or the device is taken.
+            NotFoundError: There is no such volume or instance.
+            ConflictError: The volume is attached, in a wrong state or in another zone.
+        """
+        return self._attach(volume_id, instance_id, device, delete_on_termination=False)
+
+    def detach(
+        self, volume_id: str, instance_id: str | None = None, device: str | None = None
+    ) -> Attachment:
+        """Detach a volume, and return how it was attached; it is `available` from then on.
+
+        Args:
+            volume_id: The volume.
+            instance_id: The instance that it must be attached to; None: any.
+            device: The device that it must be attached as; None: any.
+
+        Raises:
+            InvalidInputError: An id is malformed.
+            NotFoundError: There is no such volume; or it is attached elsewhere.
+            ConflictError: It is not attached.
+        """
+        wanted = None if instance_id is None else parse_instance_id(instance_id)
+        return instances.detach(self._context, parse_volume_id(volume_id), wanted, device)
+
+    def snapshot(
+        self, request: InstanceSnapshots, options: SnapshotOptions | None = None
+    ) -> tuple[Snapshot, ...]:
+        """Begin snapshots of the volumes of an instance, all at one point in time.
+
+        Raises:
+            InvalidInputError: An id is malformed; the boot volume is among those that are left out;
+                too many are; or nothing is left.
+            NotFoundError, ConflictError, LimitExceededError: There is no such instance; or as
+                `Store.create_snapshots`.
+        """
+        options = options or SnapshotOptions()
+        chosen = self._chosen(request)
+        made = self._take_snapshots(chosen, options)
+        if request.copy_tags:
+            tags = TagOperations(self._context)
+            for snapshot in made:
+                of_volume = self._volumes.get(snapshot.volume_id).tags
+                more = {
+                    key: value
+                    for key, value in of_volume.items()
+                    if key not in options.all_tags and not key.startswith("aws:")
+                }
+                if more:
+                    tags.create([snapshot.snapshot_id], more)
+        return made
+
+    def _chosen(self, request: InstanceSnapshots) -> list[str]:
+        instance = self.get(request.instance_id)
+        excluded = {parse_volume_id(text) for text in request.exclude_volume_ids}
+        if len(excluded) > EXCLUDED_MAX:
+            count, most = f"{len(excluded)} ids", f"Expected at most {EXCLUDED_MAX}"
+            raise refusals.invalid_value(count, "excludeDataVolumeIds", most)
+        left = []
+        for each in instance.attachments:
+            boots = each.device == instance.root_device_name
+            if boots and each.volume_id in excluded:
+                raise refusals.invalid_value(
+                    each.volume_id, "excludeDataVolumeIds", "Expected no boot volume"
+                )
+            if each.volume_id not in excluded and not (boots and request.exclude_boot_volume):
+                left.append(each.volume_id)
+        if not left:
+            raise refusals.invalid_value(
+                instance.instance_id, "instanceId", "Expected an instance with a volume to be taken"
+            )
+        return [*left]
+
+    def _attach(
+        self, volume_id: str, instance_id: str, device: str, delete_on_termination: bool
+    ) -> Attachment:
+        wanted = Attachment(
+            volume_id=parse_volume_id(volume_id),
+            instance_id=parse_instance_id(instance_id),
+            device=device,
+            attach_time_us=self._context.clock.now_us(),
+            delete_on_termination=delete_on_termination,
+        )
+        return instances.attach(self._context, wanted)
+
+    def _zone(self, request: InstanceRequest) -> str:
+        zones = self._context.acting.zones
+        zone = zones[0] if request.zone is None else request.zone
+        if zone not in zones:
+            raise refusals.zone_not_found(zone)
+        return zone
+
+    def _devices(self, request: InstanceRequest) -> tuple[str, dict[str, InstanceDevice]]:
+        """Return the name of the root device, and the volumes to be made, by device."""
+        root, found = ROOT_DEVICE_DEFAULT, dict[str, InstanceDevice]()
+        if request.image_id is not None:
+            image = ImageOperations(self._context).get(request.image_id)
+            if image.state is not ImageState.AVAILABLE:
+                raise ConflictError(f"The image '{image.image_id}' is {image.state}: enable it.")
+            root = image.root_device_name
+            for device in image.devices:
+                volume = VolumeRequest(
+                    size_gib=device.size_gib,
+                    snapshot_id=device.snapshot_id,
+                    volume_type=device.volume_type,
+                )
+                found[device.device_name] = InstanceDevice(volume, device.delete_on_termination)
+        for name, wanted in request.devices.items():
+            if wanted is None:
+                found.pop(name, None)
+            else:
+                found[name] = wanted
+        return root, found

@@ -1,0 +1,213 @@
+"""The commands on the Recycle Bin: their documents, in the shapes of rbin and EC2, and texts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ebsim.caller import Caller
+from ebsim.cli.environment import Environment
+from ebsim.cli.main import run
+from ebsim.engine import Store
+from ebsim.requests import VolumeRequest
+from ebsim.testing.contents import NOISE
+from ebsim.testing.seams import ManualClock
+from ebsim.testing.sources import disk_of
+
+ENTERS, EXITS = "2026-01-01T00:00:00.000Z", "2026-01-08T00:00:00.000Z"
+
+
+class OneStore:
+    """A store that is open already, whoever opens it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def open(self, path: Path, caller: Caller, **_: Any) -> Store:
+        assert path == self._store.path
+        return self._store.as_account(caller.account, caller.region)  # closing this closes nothing
+
+    def create(self, path: Path) -> Store:
+        raise AssertionError(f"no test here makes {path}")
+
+    def lacks(self, _path: Path) -> bool:
+        return False
+
+    def rebuild(self, path: Path, **_: Any) -> Any:
+        raise AssertionError(f"no test here rebuilds {path}")
+
+
+class Shell:
+    """Commands on that store."""
+
+    def __init__(self, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+        self._store = store
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Run a command and return what it printed."""
+        found = run(list(arguments), Environment(store=self._store.path), OneStore(self._store))
+        printed = self._capsys.readouterr()
+        assert found == code, printed
+        return printed.out or printed.err
+
+    def rule(self, *arguments: str, code: int = 0) -> Any:
+        """Run a command on rules with --json and return its document."""
+        return json.loads(self("recycle-bin", "rule", *arguments, "--json", code=code))
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """Run a command with --json and return its document."""
+        return json.loads(self(*arguments, "--json", code=code))
+
+
+@pytest.fixture
+def shell(store: Store, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(store, capsys)
+
+
+def keep(shell: Shell, kind: str = "EBS_SNAPSHOT", *more: str) -> str:
+    document = shell.rule("create", "--resource-type", kind, "--days", "7", *more)
+    return str(document["Identifier"])
+
+
+def test_rule_is_shown_as_rbin_does(shell: Shell) -> None:
+    tag = ("--resource-tag", "team=db", "--description", "of the db", "--tag", "owner=ops")
+    rule = keep(shell, "EBS_SNAPSHOT", *tag)
+
+    assert shell.rule("show", rule) == {
+        "Identifier": rule,
+        "RuleArn": f"arn:aws:rbin:us-east-1:123456789012:rule/{rule}",
+        "ResourceType": "EBS_SNAPSHOT",
+        "Description": "of the db",
+        "RetentionPeriod": {"RetentionPeriodValue": 7, "RetentionPeriodUnit": "DAYS"},
+        "ResourceTags": [{"ResourceTagKey": "team", "ResourceTagValue": "db"}],
+        "ExcludeResourceTags": [],
+        "Status": "available",
+        "Tags": [{"Key": "owner", "Value": "ops"}],
+    }
+    text = shell("recycle-bin", "rule", "show", rule)
+    assert "EBS_SNAPSHOT for 7 days" in text
+    assert "those tagged team=db" in text
+
+
+def test_rules_are_listed_in_pages(shell: Shell) -> None:
+    assert shell("recycle-bin", "rule", "list") == "No rules.\n"
+    rules = [
+        keep(shell),
+        keep(shell, "EC2_IMAGE"),
+        keep(shell, "EBS_VOLUME", "--unlock-delay", "7"),
+    ]
+
+    page = shell.rule("list", "--max-items", "2")
+    assert [each["Identifier"] for each in page["Rules"]] == rules[:2]
+    rest = shell.rule("list", "--starting-token", page["NextToken"])
+    (last,) = rest["Rules"]
+    assert (last["Identifier"], last["LockState"]) == (rules[2], "locked")
+    assert "NextToken" not in rest
+    images = shell.rule("list", "--resource-type", "EC2_IMAGE")["Rules"]
+    assert [each["Identifier"] for each in images] == rules[1:2]
+    assert len(shell.rule("list", "--lock-state", "locked")["Rules"]) == 1
+    assert shell.rule("list", "--resource-tag", "a=b")["Rules"] == []
+    assert rules[2] in shell("recycle-bin", "rule", "list")
+
+
+def test_rule_is_changed_locked_unlocked_and_deleted(shell: Shell, clock: ManualClock) -> None:
+    rule = keep(shell)
+    changed = shell.rule("update", rule, "--days", "1", "--exclude-tag", "tmp=yes")
+    assert changed["RetentionPeriod"]["RetentionPeriodValue"] == 1
+    assert changed["ExcludeResourceTags"] == [{"ResourceTagKey": "tmp", "ResourceTagValue": "yes"}]
+    assert "all but those tagged tmp=yes" in shell("recycle-bin", "rule", "show", rule)
+    shell.rule("update", rule, "--no-exclude-tags")
+    both = ("update", rule, "--no-exclude-tags", "--exclude-tag", "a=b")
+    assert "not both" in shell("recycle-bin", "rule", *both, code=2)
+
+    locked = shell.rule("lock", rule, "--unlock-delay", "9")
+    assert locked["LockState"] == "locked"
+    delay = {"UnlockDelayValue": 9, "UnlockDelayUnit": "DAYS"}
+    assert locked["LockConfiguration"] == {"UnlockDelay": delay}
+    error = shell.rule("delete", rule, code=1)["Error"]
+    assert (error["Code"], error["Reason"]) == ("ConflictException", "INVALID_RULE_STATE")
+    assert "it can be changed 9 days after" in shell("recycle-bin", "rule", "show", rule)
+    unlocked = shell.rule("unlock", rule)
+    assert unlocked["LockState"] == "pending_unlock"
+    assert unlocked["LockEndTime"] == "2026-01-10T00:00:00.000Z"
+    assert "pending_unlock until" in shell("recycle-bin", "rule", "show", rule)
+    clock.advance(days=9)
+    assert "unlocked" in shell("recycle-bin", "rule", "show", rule)
+    assert shell.rule("delete", rule) == {"Identifier": rule}
+    error = shell.rule("show", rule, code=1)["Error"]
+    assert (error["Code"], error["Reason"]) == ("ResourceNotFoundException", "RULE_NOT_FOUND")
+
+
+def test_deletions_say_until_when_it_is_in_the_bin(shell: Shell, store: Store) -> None:
+    keep(shell)
+    name = store.create_snapshot(disk_of(NOISE)).snapshot_id
+
+    planned = shell.json("snapshot", "delete", "--dry-run", name)
+    text = shell("snapshot", "delete", "--dry-run", name)
+    assert text.startswith(f"Would move {name} to the Recycle Bin until {EXITS}, with its charge")
+    store.create_snapshot(disk_of(NOISE))
+    (pruned,) = shell.json("prune", "--keep-last", "1", "--dry-run")["Deleted"]
+    assert pruned["RecycleBinExitTime"] == EXITS
+    done = shell.json("snapshot", "delete", name)
+
+    assert done["Deleted"] == planned["Deleted"]
+    assert done["Deleted"][0]["RecycleBinExitTime"] == EXITS
+
+
+def test_what_is_in_the_bin_is_listed_and_restored(shell: Shell, store: Store) -> None:
+    assert shell("recycle-bin", "list") == "The Recycle Bin is empty.\n"
+    for kind in ("EBS_SNAPSHOT", "EC2_IMAGE", "EBS_VOLUME"):
+        keep(shell, kind)
+    snapshot = store.create_snapshot(disk_of(NOISE))
+    name = snapshot.snapshot_id
+    image = store.images.register("web", {"/dev/sda1": name}).image_id
+    volume = store.volumes.create(VolumeRequest(size_gib=2)).volume_id
+    gone = shell.json("image", "deregister", image, "--delete-associated-snapshots")
+    assert gone["RecycleBinExitTime"] == EXITS
+    assert shell.json("volume", "delete", volume) == {"VolumeId": volume, "State": "recoverable"}
+
+    times = {"RecycleBinEnterTime": ENTERS, "RecycleBinExitTime": EXITS}
+    document = shell.json("recycle-bin", "list")
+    assert document["Snapshots"] == [
+        {
+            "SnapshotId": name,
+            "VolumeId": snapshot.volume_id,
+            "Description": "",
+            "ChargedSizeInBytes": snapshot.charged_size_bytes,
+            **times,
+        }
+    ]
+    assert document["Images"] == [
+        {"ImageId": image, "Name": "web", "Description": "", "SnapshotIds": [name], **times}
+    ]
+    (shown,) = document["Volumes"]
+    assert (shown["VolumeId"], shown["Size"], shown["State"]) == (volume, 2, "recoverable")
+    text = shell("recycle-bin", "list")
+    assert all(each in text for each in (name, image, volume, "2 GiB, gp2"))
+    some = shell.json("recycle-bin", "list", name, volume)
+    assert [len(some[kind]) for kind in ("Snapshots", "Images", "Volumes")] == [1, 0, 1]
+    assert "is no id" in shell("recycle-bin", "list", "disk.img", code=2)
+    assert "restore it first" in shell("recycle-bin", "restore", image, code=1)
+    assert shell.json("recycle-bin", "restore", name)["State"] == "completed"
+    assert shell.json("recycle-bin", "restore", image) == {"ImageId": image, "Return": True}
+    assert shell("recycle-bin", "restore", volume) == f"{volume} is back, available.\n"
+    error = shell.json("recycle-bin", "restore", volume, code=1)["Error"]
+    assert error["Code"] == "InvalidVolume.NotFound"
+
+
+def test_user_is_told_that_a_missing_snapshot_is_in_the_bin(shell: Shell, store: Store) -> None:
+    keep(shell)
+    name = store.create_snapshot(disk_of(NOISE)).snapshot_id
+    store.delete_snapshots([name])
+
+    assert "ebsim recycle-bin restore" in shell("snapshot", "show", name, code=1)
+
+
+def test_events_of_rules_come_from_rbin(shell: Shell, store: Store) -> None:
+    keep(shell, "EBS_SNAPSHOT", "--unlock-delay", "7")
+    store.create_snapshot(disk_of(NOISE))
+
+    events = shell.json("events")["Events"]
+    assert [each["source"] for each in events] == ["aws.rbin", "aws.ec2"]
