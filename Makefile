@@ -28,10 +28,10 @@ demo: venv  ## run the main job on real input, and the example of the EBS docume
 	@$(BIN)/ebsim demo
 
 test: venv  ## run every test
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 quick: venv  ## run the tests that take no more than a second each
-	@$(BIN)/python -m pytest -n auto -m "not slow"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 soak: venv  ## run threads and processes on one store for minutes (SOAK_SECONDS, SOAK_SEED)
 	@$(BIN)/python tests/soak/soak.py --seconds "$(SOAK_SECONDS)" --seed "$(SOAK_SEED)"
