@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,15 @@ signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 with held_frozen(Path(sys.argv[1]), Path(sys.argv[2])):
     if len(sys.argv) > 3 and os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        print(os.getpid(), flush=True)
+        os.write(1, b"%d\\n" % os.getpid())
         signal.pause()
-    print("frozen", flush=True)
+    os.write(1, b"frozen\\n")
     signal.pause()
 """
 """Holds a mount point frozen for ever; with a third argument, a fork of it lives on.
 
-Tests that run behind a shell may find both signals ignored."""
+Tests that run behind a shell may find both signals ignored. Each line is one write, because `print`
+makes two under PYTHONUNBUFFERED, and the lines of two processes would mix."""
 
 EVERY_KIND = [
     pytest.param("ext4", marks=pytest.mark.root("mkfs.ext4")),
@@ -277,17 +279,21 @@ def test_thawed_when_an_exception_passes(
     assert not devices.is_frozen(mount_point)
 
 
-def hold_in_child(mount_point: Path, store: Path, *more: str) -> "subprocess.Popen[str]":
-    child = subprocess.Popen(
+@contextmanager
+def hold_in_child(mount_point: Path, store: Path, *more: str) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(mount_point), str(store), *more],
         cwd=ROOT_FOLDER,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-    )
-    assert child.stdout is not None
-    return child
+    ) as child:
+        try:
+            yield child
+        finally:
+            with suppress(ProcessLookupError):  # or a test that fails would wait for ever
+                os.killpg(child.pid, signal.SIGKILL)
 
 
 @pytest.mark.root("mkfs.ext4")
