@@ -1,6 +1,6 @@
 """The operations on the Recycle Bin, as `Store.recycle_bin` offers them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TypeVar
 
@@ -61,19 +61,7 @@ class RecycleBinOperations:
             InvalidInputError: An id, page size or token is none.
             NotFoundError: A snapshot that the query names is not in the bin.
         """
-        query = query or BinQuery()
-        wanted = [parse_snapshot_id(text) for text in query.resource_ids]
-        with self._context.catalog.read() as reader:
-            found = [
-                each
-                for each in own_recycled(self._context, reader)
-                if isinstance(each, SnapshotRecord)
-            ]
-        chosen = _chosen({each.snapshot_id: each for each in found}, wanted)
-        chosen.sort(key=lambda each: each.begun)
-        pager = Pager(self._context.hash_key, ["bin-snapshots", sorted(wanted)])
-        size = page_size(query.max_results)
-        page, token = pager.page(chosen, lambda each: each.begun, size, query.next_token)
+        page, token = self._page(query, SnapshotRecord, parse_snapshot_id, lambda each: each.begun)
         return BinnedSnapshotPage(
             snapshots=tuple(_snapshot(each) for each in page), next_token=token
         )
@@ -85,19 +73,7 @@ class RecycleBinOperations:
             InvalidInputError: An id, page size or token is none.
             NotFoundError: An image that the query names is not in the bin.
         """
-        query = query or BinQuery()
-        wanted = [parse_image_id(text) for text in query.resource_ids]
-        with self._context.catalog.read() as reader:
-            found = [
-                each
-                for each in own_recycled(self._context, reader)
-                if isinstance(each, ImageRecord)
-            ]
-        chosen = _chosen({each.image_id: each for each in found}, wanted)
-        chosen.sort(key=lambda each: each.number)
-        pager = Pager(self._context.hash_key, ["bin-images", sorted(wanted)])
-        size = page_size(query.max_results)
-        page, token = pager.page(chosen, lambda each: each.number, size, query.next_token)
+        page, token = self._page(query, ImageRecord, parse_image_id, lambda each: each.number)
         return BinnedImagePage(images=tuple(_image(each) for each in page), next_token=token)
 
     def volumes(self, query: BinQuery | None = None) -> BinnedVolumePage:
@@ -107,19 +83,7 @@ class RecycleBinOperations:
             InvalidInputError: An id, page size or token is none.
             NotFoundError: A volume that the query names is not in the bin.
         """
-        query = query or BinQuery()
-        wanted = [parse_volume_id(text) for text in query.resource_ids]
-        with self._context.catalog.read() as reader:
-            found = [
-                each
-                for each in own_recycled(self._context, reader)
-                if isinstance(each, VolumeRecord)
-            ]
-        chosen = _chosen({each.volume_id: each for each in found}, wanted)
-        chosen.sort(key=lambda each: each.number)
-        pager = Pager(self._context.hash_key, ["bin-volumes", sorted(wanted)])
-        size = page_size(query.max_results)
-        page, token = pager.page(chosen, lambda each: each.number, size, query.next_token)
+        page, token = self._page(query, VolumeRecord, parse_volume_id, lambda each: each.number)
         return BinnedVolumePage(volumes=tuple(_volume(each) for each in page), next_token=token)
 
     def restore_snapshot(self, snapshot_id: str) -> Snapshot:
@@ -218,6 +182,22 @@ class RecycleBinOperations:
         with writing(self._context, expire=False):
             return expire_due(self._context)
 
+    def _page(
+        self,
+        query: BinQuery | None,
+        kind: type[Record],
+        parse: Callable[[str], str],
+        position: Callable[[Record], int],
+    ) -> tuple[list[Record], str | None]:
+        """Return a page of what is in the bin of one kind, and the token of the next one."""
+        query = query or BinQuery()
+        wanted = [parse(text) for text in query.resource_ids]
+        with self._context.catalog.read() as reader:
+            found = [each for each in own_recycled(self._context, reader) if isinstance(each, kind)]
+        chosen = sorted(_chosen(found, wanted), key=position)
+        pager = Pager(self._context.hash_key, ["bin", kind.__name__, sorted(wanted)])
+        return pager.page(chosen, position, page_size(query.max_results), query.next_token)
+
     def _binned(self, reader: CatalogReader, resource_id: str) -> Recyclable:
         """Return what the caller has in the bin and is not due."""
         record = find_recycled(reader, resource_id)
@@ -241,12 +221,19 @@ class RecycleBinOperations:
         return record
 
 
-def _chosen(found: Mapping[str, Record], wanted: Sequence[str]) -> list[Record]:
+def _chosen(found: Sequence[Record], wanted: Sequence[str]) -> list[Record]:
     """Return those that are named; all, if none is."""
+    by_id = {_id_of(each): each for each in found}
     for name in wanted:
-        if name not in found:
+        if name not in by_id:
             raise bin_refusals.not_recycled(name)
-    return [record for name, record in found.items() if not wanted or name in wanted]
+    return [record for name, record in by_id.items() if not wanted or name in wanted]
+
+
+def _id_of(record: Recyclable) -> str:
+    if isinstance(record, SnapshotRecord):
+        return record.snapshot_id
+    return record.image_id if isinstance(record, ImageRecord) else record.volume_id
 
 
 def _exit_key(record: Recyclable, resource_id: str) -> bytes:

@@ -21,6 +21,7 @@ Others are to a kin as holds are: they keep versions, and are looked past. So wh
 holds of each kin, with its own nearest nodes (`kin`) in the place of the neighbours.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ebsim.core.counters import take
@@ -79,20 +80,9 @@ class Lineage:
 
     def neighbours(self, number: int) -> list[int]:
         """Return the nodes with a map reached through no other live or archived one, ascending."""
-        found: list[int] = []
-        seen = {number}
-        pending = self._adjacent(number)
-        while pending:
-            other = pending.pop()
-            if other in seen:
-                continue
-            seen.add(other)
-            kind = self.node(other).kind
-            if kind not in (NodeKind.SNAPSHOT, NodeKind.ARCHIVED):
-                pending.extend(self._adjacent(other))
-            if kind is not NodeKind.NAMELESS:
-                found.append(other)
-        return sorted(found)
+        ends = (NodeKind.SNAPSHOT, NodeKind.ARCHIVED)
+        reached = self._reach(number, lambda other: self.node(other).kind in ends)
+        return [other for other in reached if self.node(other).kind is not NodeKind.NAMELESS]
 
     def lineage_number(self, number: int) -> int:
         """Return the lineage number of the snapshot that a live node stands for."""
@@ -110,19 +100,8 @@ class Lineage:
         live = [other for other in near if self._is_kin(other, lineage)]
         if all(other in live or self.node(other).kind is NodeKind.HOLD for other in near):
             return live
-        found: list[int] = []
-        seen = {number}
-        pending = self._adjacent(number)
-        while pending:
-            other = pending.pop()
-            if other in seen:
-                continue
-            seen.add(other)
-            if self._is_kin(other, lineage):
-                found.append(other)
-            else:
-                pending.extend(self._adjacent(other))
-        return sorted(found)
+        reached = self._reach(number, lambda other: self._is_kin(other, lineage))
+        return [other for other in reached if self._is_kin(other, lineage)]
 
     def add(self, number: int, record: NodeRecord) -> None:
         """Add a node under its parent."""
@@ -167,6 +146,18 @@ class Lineage:
     def _is_kin(self, number: int, lineage: int) -> bool:
         live = self.node(number).kind is NodeKind.SNAPSHOT
         return live and self.lineage_number(number) == lineage
+
+    def _reach(self, number: int, is_end: Callable[[int], bool]) -> list[int]:
+        """Return the nodes reached from a node through none that is an end, ascending."""
+        seen = {number}
+        pending = self._adjacent(number)
+        while pending:
+            other = pending.pop()
+            if other not in seen:
+                seen.add(other)
+                if not is_end(other):
+                    pending.extend(self._adjacent(other))
+        return sorted(seen - {number})
 
     def _adjacent(self, number: int) -> list[int]:
         parent = self.node(number).parent

@@ -4,6 +4,7 @@ What the lines mean is said in `ebsim.testing.kept_story`.
 """
 
 import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,8 +132,11 @@ class _Known:
         return self.exits is None and (not self.archived or self.expires is not None)
 
 
-class KeptMaker:
-    """Makes lines about what is kept; a part of `ebsim.testing.volume_stories.StoryMaker`."""
+class KeptMaker(ABC):
+    """Makes lines about what is kept.
+
+    `ebsim.testing.volume_stories.StoryMaker` adds those about volumes, and what is abstract here.
+    """
 
     _chance: random.Random
     _volumes: list[str]
@@ -144,11 +148,17 @@ class KeptMaker:
         self._retention_days = 0
         self._day = 0
 
+    @abstractmethod
     def _name(self, kind: str) -> str:
-        raise NotImplementedError
+        """Return a name that nothing has."""
 
+    @abstractmethod
     def _make_wait(self) -> Lines:
-        raise NotImplementedError
+        """Return the lines after which no snapshot is pending."""
+
+    @abstractmethod
+    def _closed(self) -> Lines:
+        """Return the lines after which no volume is open and no snapshot pending."""
 
     def _secret(self) -> int:
         return self._chance.choice(SECRETS[:10])
@@ -290,10 +300,6 @@ class KeptMaker:
         if self._chance.random() < 0.5:
             between = self._make_share() + self._make_bin()
         return [*self._closed(), ("disable", key), *between, ("enable", key)]
-
-    def _closed(self) -> Lines:
-        """Return the lines after which no volume is open and no snapshot pending."""
-        raise NotImplementedError
 
     def _make_rotate(self) -> Lines:
         return [("rotate", self._chance.choice("AB"))] if self._has_keys else []

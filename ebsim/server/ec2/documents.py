@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ebsim.caller import Caller
 from ebsim.instances import Attachment
-from ebsim.requests import Filter
+from ebsim.requests import Filter, VolumeQuery
 from ebsim.results import Snapshot, Volume, VolumeModification
 from ebsim.server.operations import Served
 from ebsim.server.protocol.wire import Document, FaultError
@@ -201,6 +201,20 @@ def filters(parameters: Document) -> list[Filter]:
             raise missing("Filter.Name")
         found.append(Filter(name, tuple(each.get("Values", ()))))
     return found
+
+
+def volume_query(parameters: Document) -> VolumeQuery:
+    """Return what a request asks about volumes.
+
+    Raises:
+        FaultError: A filter has no name.
+    """
+    return VolumeQuery(
+        volume_ids=parameters.get("VolumeIds", ()),
+        filters=filters(parameters),
+        max_results=parameters.get("MaxResults"),
+        next_token=parameters.get("NextToken"),
+    )
 
 
 def tags_for(parameters: Document, kind: str) -> dict[str, str]:

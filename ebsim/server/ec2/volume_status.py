@@ -1,6 +1,5 @@
 """DescribeVolumeStatus, EnableVolumeIO, and the attributes of volumes."""
 
-from ebsim.requests import VolumeQuery
 from ebsim.server.ec2 import documents
 from ebsim.server.operations import OPERATIONS, Served
 from ebsim.server.protocol.wire import Document
@@ -13,14 +12,7 @@ PRODUCT_CODES = "productCodes"
 @OPERATIONS.add("ec2", "DescribeVolumeStatus")
 def describe_volume_status(served: Served) -> Document:
     """Return a page of the status of volumes."""
-    given = served.parameters
-    query = VolumeQuery(
-        volume_ids=given.get("VolumeIds", ()),
-        filters=documents.filters(given),
-        max_results=given.get("MaxResults"),
-        next_token=given.get("NextToken"),
-    )
-    page = served.store.volumes.describe_status(query)
+    page = served.store.volumes.describe_status(documents.volume_query(served.parameters))
     return {
         "VolumeStatuses": [_status(each) for each in page.statuses],
         "NextToken": page.next_token,

@@ -1,6 +1,6 @@
 """CreateVolume, DescribeVolumes, ModifyVolume, DeleteVolume and what tells of them."""
 
-from ebsim.requests import VolumeModificationRequest, VolumeQuery, VolumeRequest
+from ebsim.requests import VolumeModificationRequest, VolumeRequest
 from ebsim.results import VolumeState
 from ebsim.server.ec2 import documents
 from ebsim.server.operations import OPERATIONS, Served
@@ -35,14 +35,7 @@ def create_volume(served: Served) -> Document:
 @OPERATIONS.add("ec2", "DescribeVolumes")
 def describe_volumes(served: Served) -> Document:
     """Return a page of volumes."""
-    given = served.parameters
-    query = VolumeQuery(
-        volume_ids=given.get("VolumeIds", ()),
-        filters=documents.filters(given),
-        max_results=given.get("MaxResults"),
-        next_token=given.get("NextToken"),
-    )
-    page = served.store.volumes.describe(query)
+    page = served.store.volumes.describe(documents.volume_query(served.parameters))
     return documents.answer(
         Volumes=[documents.volume(each, served.caller) for each in page.volumes],
         NextToken=page.next_token,
@@ -66,14 +59,7 @@ def modify_volume(served: Served) -> Document:
 @OPERATIONS.add("ec2", "DescribeVolumesModifications")
 def describe_volumes_modifications(served: Served) -> Document:
     """Return a page of the last modifications of volumes."""
-    given = served.parameters
-    query = VolumeQuery(
-        volume_ids=given.get("VolumeIds", ()),
-        filters=documents.filters(given),
-        max_results=given.get("MaxResults"),
-        next_token=given.get("NextToken"),
-    )
-    page = served.store.volumes.describe_modifications(query)
+    page = served.store.volumes.describe_modifications(documents.volume_query(served.parameters))
     return {
         "VolumesModifications": [documents.modification(each) for each in page.modifications],
         "NextToken": page.next_token,
