@@ -12,7 +12,7 @@ TORTURE_MINUTES ?=
 TORTURE_ONLY ?=
 TORTURE_STATE ?= build/torture
 
-.PHONY: help venv demo test quick soak torture check bench clean
+.PHONY: help venv clients demo test quick soak torture check bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,11 +23,15 @@ venv: .venv/made  ## make .venv with the pinned requirements and ebsim itself
 	@echo "making .venv"
 	@PYTHON="$(PYTHON)" .ci/venv
 
+clients: venv  ## fetch what tests of the AWS endpoint run it against, into build/clients
+	@.ci/clients
+
 demo: venv  ## run the main job on real input, and the example of the EBS documentation
 	@.ci/packages mke2fs=e2fsprogs
 	@$(BIN)/ebsim demo
 
 test: venv  ## run every test
+	@$(BIN)/python -m compileall -q ebsim  # so that no process that a test starts needs to
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 quick: venv  ## run the tests that take no more than a second each

@@ -23,6 +23,7 @@ ENCRYPTION_SPACE_FACTOR = 3.0
 
 GROWTH_SPACE = GIB // 2
 VOLUMES_SPACE = 3 * GIB
+ENDPOINT_SPACE = 4 * GIB
 LOAD_MAX = 0.5
 
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         "copies": _copies,
         "encryption": _encryption,
         "encrypted-volumes": _encrypted_volumes,
+        "endpoint": _endpoint,
     }
     try:
         for name, benchmark in benchmarks.items():
@@ -67,7 +69,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--output", type=Path, default=Path("build/benchmarks"), help="folder for the results")
     add("--document", type=Path, help="a Markdown file to put the tables into")
     options = parser.parse_args(arguments)
-    known = {"compare", "growth", "volumes", "copies", "encryption", "encrypted-volumes"}
+    known = {"compare", "growth", "volumes", "copies", "encryption"}
+    known |= {"encrypted-volumes", "endpoint"}
     unknown = set(options.names) - known
     if unknown or options.size_gib * GIB < 64 * MIB or options.runs < 1 or options.chain < 10:
         parser.error("a name or number is out of range")
@@ -169,6 +172,18 @@ def _encrypted_volumes(options: argparse.Namespace) -> tuple[str, object]:
         machine = look_at_machine(work)
         results = measure_encrypted_volumes(work / "store")
     return encrypted_volumes_markdown(results, machine), encrypted_volumes_json(results, machine)
+
+
+def _endpoint(options: argparse.Namespace) -> tuple[str, object]:
+    from benchmarks.endpoint import measure_endpoint
+    from benchmarks.endpoint_report import endpoint_json, endpoint_markdown
+    from benchmarks.machine import look_at_machine
+    from benchmarks.work_folder import work_folder
+
+    with work_folder(options.work, ENDPOINT_SPACE) as work:
+        machine = look_at_machine(work)
+        results = measure_endpoint(work, options.output.absolute() / "moto")
+    return endpoint_markdown(results, machine), endpoint_json(results, machine)
 
 
 def _keep(options: argparse.Namespace, name: str, text: str, data: object) -> None:

@@ -119,7 +119,7 @@ def _gather(folder: Path, bytes_max: int, files_max: int) -> int:
     """Copy files of this machine into a folder, in the order of their names; return how many."""
     used, files, made = 0, 0, set[Path]()
     folder.mkdir()
-    for path, size in _machine_files():
+    for path, size in machine_files():
         target = folder / path.relative_to("/")
         need = -(-size // FILE_UNIT) * FILE_UNIT
         need += FILE_UNIT * sum(parent not in made for parent in target.parents)
@@ -139,7 +139,7 @@ def _gather(folder: Path, bytes_max: int, files_max: int) -> int:
     return files
 
 
-def _machine_files() -> Iterator[tuple[Path, int]]:
+def machine_files() -> Iterator[tuple[Path, int]]:
     """Yield regular files that are not empty, with their sizes."""
     seen: list[Path] = []
     for origin in _FOLDERS:

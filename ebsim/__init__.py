@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from ebsim.keys.unlocking import KeyringAccess
     from ebsim.off_site import CopyOutcome, OffSiteCopy, OffSiteReport, OffSiteRequest
+    from ebsim.patience import Patience
     from ebsim.policies import (
         CreateRule,
         ExpiredSnapshot,
@@ -133,6 +134,7 @@ __all__ = [
     "OffSiteCopy",
     "OffSiteReport",
     "OffSiteRequest",
+    "Patience",
     "PolicyRequest",
     "PolicyState",
     "Progress",
@@ -210,6 +212,7 @@ _HOMES = {
     "OffSiteCopy": "ebsim.off_site",
     "OffSiteReport": "ebsim.off_site",
     "OffSiteRequest": "ebsim.off_site",
+    "Patience": "ebsim.patience",
     "PolicyRequest": "ebsim.policies",
     "PolicyState": "ebsim.policies",
     "Progress": "ebsim.progress",

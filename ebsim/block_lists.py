@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from ebsim.ids import SnapshotId
 
+PAGE_MIN = 100
+PAGE_MAX = 10_000
+"""How many blocks a page has at most: 100 to 10,000 may be asked for (the direct APIs' model)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockPage:
@@ -45,12 +49,24 @@ class ChangedBlockPage:
         first_id: The first snapshot.
         second_id: The second one.
         size_bytes: The size of the second.
-        blocks: The blocks, ascending.
+        indices: The indices of the blocks, ascending.
+        in_first: For each, whether the first snapshot has it.
+        in_second: And whether the second one has it.
         next_index: Where the next page begins; None: there is no more.
     """
 
     first_id: SnapshotId
     second_id: SnapshotId
     size_bytes: int
-    blocks: tuple[ChangedBlock, ...]
+    indices: tuple[int, ...]
+    in_first: tuple[bool, ...]
+    in_second: tuple[bool, ...]
     next_index: int | None
+
+    @property
+    def blocks(self) -> tuple[ChangedBlock, ...]:
+        """The blocks one by one."""
+        columns = zip(self.indices, self.in_first, self.in_second, strict=True)
+        return tuple(
+            ChangedBlock(index=index, in_first=one, in_second=two) for index, one, two in columns
+        )

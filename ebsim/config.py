@@ -104,6 +104,8 @@ class Quotas:
             has 15. 0: none, so that tests need not wait.
         snapshots_per_region: Snapshots of any state.
         pending_copies: Copies to other Regions or accounts at a time, in each Region.
+        volume_copies: Copies of volumes of an account that are being made at a time.
+        pending_started: Snapshots of an account that are written block by block at a time.
         archived_per_volume: Archived snapshots of one volume.
         pending_archivals: Snapshots of an account that are being archived at a time.
         pending_tier_restores: Those that are being restored from the archive at a time.
@@ -126,6 +128,8 @@ class Quotas:
     snapshot_spacing_s: float = 0
     snapshots_per_region: int = 100_000
     pending_copies: int = 20
+    volume_copies: int = 5
+    pending_started: int = 100
     archived_per_volume: int = 25
     pending_archivals: int = 25
     pending_tier_restores: int = 5

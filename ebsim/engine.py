@@ -486,7 +486,7 @@ class Store(Resources, Upkeep):
         """
         from ebsim.core.read import read_block
 
-        return read_block(self._current, parse_snapshot_id(snapshot_id), index)
+        return bytes(read_block(self._current, parse_snapshot_id(snapshot_id), index))
 
     def snapshot_history(self, snapshot_id: str) -> list[ChargeEvent]:
         """Return how a snapshot's charge changed, also if it is deleted.

@@ -56,6 +56,7 @@ class ErrorCode(StrEnum):
     FILTER_LIMIT_EXCEEDED = "FilterLimitExceeded"
     INVALID_IMAGE_ID_MALFORMED = "InvalidAMIID.Malformed"
     INVALID_IMAGE_NOT_FOUND = "InvalidAMIID.NotFound"
+    INVALID_IMAGE_UNAVAILABLE = "InvalidAMIID.Unavailable"
     INVALID_IMAGE_NAME_DUPLICATE = "InvalidAMIName.Duplicate"
     INVALID_IMAGE_NAME_MALFORMED = "InvalidAMIName.Malformed"
     UNSUPPORTED_OPERATION = "UnsupportedOperation"
@@ -69,6 +70,7 @@ class ErrorCode(StrEnum):
     INVALID_INSTANCE_NOT_FOUND = "InvalidInstanceID.NotFound"
     INVALID_VOLUME_ZONE_MISMATCH = "InvalidVolume.ZoneMismatch"
     INVALID_ATTACHMENT_NOT_FOUND = "InvalidAttachment.NotFound"
+    UNAVAILABLE = "Unavailable"
     # the Key Management Service's; its LimitExceededException stands below
     KEY_NOT_FOUND = "NotFoundException"
     KEY_DISABLED = "DisabledException"
@@ -79,6 +81,9 @@ class ErrorCode(StrEnum):
     INCORRECT_KEY = "IncorrectKeyException"
     ACCESS_DENIED = "AccessDeniedException"
     VALIDATION = "ValidationException"
+    MALFORMED_POLICY = "MalformedPolicyDocumentException"
+    UNSUPPORTED_KEY_OPERATION = "UnsupportedOperationException"
+    INVALID_KEY_TAG = "TagException"
     # the Recycle Bin's; its ResourceNotFoundException stands below, its ValidationException above
     RULE_STATE = "ConflictException"
     RULE_LIMIT_EXCEEDED = "ServiceQuotaExceededException"

@@ -8,9 +8,15 @@ from ebsim.ids import ImageId, SnapshotId
 
 
 class ImageState(StrEnum):
-    """EC2's image states that ebsim has."""
+    """EC2's image states that ebsim has.
 
+    One that is made of an instance is pending until its snapshots are completed, and failed if one
+    of them ends otherwise.
+    """
+
+    PENDING = "pending"
     AVAILABLE = "available"
+    FAILED = "failed"
     DISABLED = "disabled"
 
 
@@ -24,6 +30,8 @@ class ImageDevice:
         size_gib: The volume's size; at least that of the snapshot.
         volume_type: The volume's type.
         delete_on_termination: Whether the volume goes with its instance.
+        iops: Those that the volume gets; None: what its type has.
+        throughput: Likewise.
     """
 
     device_name: str
@@ -31,6 +39,8 @@ class ImageDevice:
     size_gib: int
     volume_type: str
     delete_on_termination: bool
+    iops: int | None = None
+    throughput: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +50,7 @@ class Image:
     Attributes:
         image_id: `ami-` and 17 hex digits.
         name: Unique among the registered images of its owner.
-        state: available or disabled.
+        state: pending, available, failed or disabled.
         description: Free text.
         architecture: Such as `x86_64`.
         root_device_name: The device that an instance starts from.
@@ -50,6 +60,7 @@ class Image:
         deprecated: Whether that time has come.
         owner: The account that registered it.
         tags: Key to value.
+        source_instance_id: The instance that it was made of; empty: none.
     """
 
     image_id: ImageId
@@ -64,6 +75,7 @@ class Image:
     deprecated: bool
     owner: str
     tags: Mapping[str, str]
+    source_instance_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,13 @@ As in `ebsim.refusals`, each function returns an exception for the caller to rai
 *assumed* where the code or the wording is not known.
 """
 
-from ebsim.errors import ConflictError, ErrorCode, InvalidInputError, NotFoundError
+from ebsim.errors import (
+    ConflictError,
+    ErrorCode,
+    InvalidInputError,
+    LimitExceededError,
+    NotFoundError,
+)
 
 
 def instance_not_found(instance_id: str) -> NotFoundError:
@@ -48,4 +54,12 @@ def token_of_another_request(token: str, resource_id: str) -> ConflictError:
         f"The client token '{token}' was used by another request, which made {resource_id}: repeat "
         "that one unchanged, or use another token.",
         ErrorCode.IDEMPOTENT_PARAMETER_MISMATCH,
+    )
+
+
+def volume_copy_limit(limit_count: int) -> LimitExceededError:
+    """Return the refusal of one more copy of a volume at a time (the code is assumed)."""
+    return LimitExceededError(
+        f"{limit_count} volumes are being copied already: wait until one is available.",
+        ErrorCode.RESOURCE_LIMIT_EXCEEDED,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ebsim.ids import InstanceId, VolumeId
 
 if TYPE_CHECKING:
-    from ebsim.requests import Filter, VolumeRequest
+    from ebsim.requests import BlockDevice, Filter, VolumeRequest
 
 ROOT_DEVICE_DEFAULT = "/dev/xvda"
 INSTANCE_TYPE_DEFAULT = "m5.large"
@@ -89,12 +89,15 @@ class InstanceRequest:
         image_id: A registered image: volumes are made as it says. None: without one.
         instance_type: Any name.
         devices: More volumes by device, or others than the image has; None: none on that device.
+        client_token: At most 64 characters, which make the request idempotent: while its instances
+            are told of, the same request with the same token returns them. Empty: each makes some.
     """
 
     zone: str | None = None
     image_id: str | None = None
     instance_type: str = INSTANCE_TYPE_DEFAULT
     devices: "Mapping[str, InstanceDevice | None]" = field(default_factory=dict)
+    client_token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,42 @@ class InstanceSnapshots:
     exclude_boot_volume: bool = False
     exclude_volume_ids: Sequence[str] = ()
     copy_tags: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOfImage:
+    """What is said of a device of an instance that an image is made of.
+
+    Attributes:
+        keep: Whether the image has it; without it, no snapshot of its volume is taken.
+        delete_on_termination: Whether the volume goes with an instance of the image; None: as now.
+    """
+
+    keep: bool = True
+    delete_on_termination: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRequest:
+    """An image to be made of an instance: EC2's CreateImage.
+
+    Attributes:
+        instance_id: The instance.
+        name: The image's, as that of one that is registered.
+        description: Free text, at most 255 characters.
+        devices: What is said of devices of the instance, by name.
+        more_devices: Devices that the instance does not have, by name.
+        tags: Of the image.
+        snapshot_tags: Of each of its snapshots.
+    """
+
+    instance_id: str
+    name: str
+    description: str = ""
+    devices: Mapping[str, DeviceOfImage] = field(default_factory=dict)
+    more_devices: "Mapping[str, BlockDevice]" = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    snapshot_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -281,6 +281,19 @@ def volume_in_use(volume_id: str, user: str, next_step: str = "") -> ConflictErr
     )
 
 
+def volume_busy(volume_id: str) -> ConflictError:
+    """Return the refusal of a volume that was waited for: another process has it open.
+
+    EC2's code for what passes by itself, which SDKs try again (503), where VolumeInUse would say
+    that it is attached, and IncorrectState that the caller has to do something.
+    """
+    return ConflictError(
+        f"Volume {volume_id} is open in another process, which was waited for: it reads, writes or "
+        "loads the volume; try again when it is done.",
+        ErrorCode.UNAVAILABLE,
+    )
+
+
 def volume_state(volume_id: str, state: str, allowed: Collection[str]) -> ConflictError:
     """Return the refusal of an operation on a volume in the wrong state."""
     wanted = " or ".join(f"'{name}'" for name in allowed)

@@ -46,6 +46,7 @@ class VolumeRequest:
             together with `encrypted`.
         client_token: At most 64 characters, which make the request idempotent: while the volume
             exists, the same request with the same token returns it. Empty: each makes a volume.
+        source_volume_id: The volume that it is to be a copy of (`VolumeOperations.copy`).
     """
 
     size_gib: int | None = None
@@ -59,6 +60,7 @@ class VolumeRequest:
     encrypted: bool | None = None
     kms_key_id: str | None = None
     client_token: str = ""
+    source_volume_id: str | None = None
 
     @property
     def encryption(self) -> EncryptionRequest:
@@ -156,12 +158,16 @@ class BlockDevice:
         size_gib: The volume's size; None: that of the snapshot, rounded up to whole GiB.
         volume_type: The volume's type.
         delete_on_termination: Whether the volume goes with its instance.
+        iops: Those of the volume; needed by io1 and io2, possible with gp3.
+        throughput: MiB a second of the volume; possible with gp3.
     """
 
     snapshot_id: str
     size_gib: int | None = None
     volume_type: str = VOLUME_TYPE_DEFAULT
     delete_on_termination: bool = True
+    iops: int | None = None
+    throughput: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

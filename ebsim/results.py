@@ -130,6 +130,7 @@ class Volume:
         kms_key_id: The ARN of the KMS key it is encrypted under; empty if it is not.
         multi_attach: False: there are no attachments.
         fast_restored: Whether it was made with a credit of fast snapshot restore.
+        source_volume_id: The volume that it is a copy of; empty: none.
         auto_enable_io: EC2's attribute of that name: kept and told, it changes nothing.
         attachment: The pretended instance that it is attached to, and how; None: to none.
     """
@@ -150,6 +151,7 @@ class Volume:
     kms_key_id: str = ""
     multi_attach: bool = False
     fast_restored: bool = False
+    source_volume_id: str = ""
     auto_enable_io: bool = False
     attachment: Attachment | None = None
 

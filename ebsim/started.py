@@ -12,9 +12,6 @@ TIMEOUT_MINUTES_MAX = 4320
 TOKEN_LENGTH_MAX = 255
 """EBS's model has 255, its guide 64 (semantics section 11.9)."""
 
-PENDING_MAX = 100
-"""Snapshots that an account may be writing block by block at once (semantics section 11.9)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequest:

@@ -7,10 +7,10 @@ from ebsim.ids import VolumeId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeInitialization:
-    """How far a volume that was made from a snapshot is loaded.
+    """How far a volume that was made from a snapshot is loaded, or a copy of a volume copied.
 
     Attributes:
-        kind: default, or provisioned-rate.
+        kind: default, provisioned-rate, or volume-copy.
         progress_percent: 0 to 100.
         remaining_s: Seconds that the rest takes at the rate that was asked for; None: without one.
     """

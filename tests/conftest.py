@@ -1,8 +1,10 @@
 """Fixtures for every test: stores in fast temporary folders, and seams that a test holds."""
 
+import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +43,30 @@ settings.register_profile(
     suppress_health_check=SLOW_IS_FINE,
 )
 # EBSIM_TEST_PROFILE=long searches for long and at random; `ci` is the same in every run.
-settings.load_profile(os.environ.get("EBSIM_TEST_PROFILE", "ci"))
+PROFILE = os.environ.get("EBSIM_TEST_PROFILE", "ci")
+settings.load_profile(PROFILE)
+
+# New interpreters are started by the hundred: compiling ebsim again takes most of each one's time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """Have no collection of garbage look at the thousands of tests again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hashes_remembered() -> Iterator[None]:
+    """Hash each content once, unless tests are to run for long: most are written many times."""
+    if PROFILE == "long":
+        yield
+        return
+    from ebsim.testing.remembered_hashes import remembered_hashes
+
+    with remembered_hashes():
+        yield
 
 
 @pytest.fixture
@@ -87,6 +112,18 @@ def store(store_path: Path, seams: "Seams") -> "Iterator[Store]":
 
     with Store.create(store_path, seams) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def answers_are_as_they_were_meant(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compare each answer of an AWS endpoint, in all tests of clients, with what was meant."""
+    if not (request.path.parent.name == "interop" and request.path.name.startswith("test_aws_")):
+        yield
+        return
+    from ebsim.testing.aws_answers import compared_answers
+
+    with compared_answers():
+        yield
 
 
 # Loop devices and mounted file systems: tests marked `root`, optionally with the tools they need,

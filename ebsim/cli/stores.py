@@ -1,5 +1,6 @@
 """How commands reach a store. The engine is imported when it is needed, not before."""
 
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +8,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from ebsim.caller import Caller
 from ebsim.cli.keys import KeyOptions
+from ebsim.patience import Patience
 
 if TYPE_CHECKING:
     from ebsim.engine import Seams, Store
     from ebsim.progress import Progress
     from ebsim.reports import RebuildReport
+
+
+VOLUME_PATIENCE_S = 600
+"""How long a command waits for a volume that another process has open."""
 
 
 class Stores(Protocol):
@@ -110,7 +116,7 @@ class EngineStores:
         from ebsim.engine import Store
 
         seams = replace(self._seams(path), caller=caller)
-        return Store.open(
+        store = Store.open(
             path,
             seams,
             create=create,
@@ -118,6 +124,8 @@ class EngineStores:
             prove=prove,
             progress=progress,
         )
+        store.patience = Patience(seconds=VOLUME_PATIENCE_S, told=_tell_at_terminal)
+        return store
 
     def rebuild(self, path: Path, *, dry_run: bool, progress: "Progress") -> "RebuildReport":
         """Make a store's catalog again from its segments, or tell what that would make.
@@ -129,6 +137,14 @@ class EngineStores:
         from ebsim.engine import Store
 
         return Store.rebuild(path, self._seams(path), dry_run=dry_run, progress=progress)
+
+
+def _tell_at_terminal(message: str) -> None:
+    """Tell somebody who sits before it what a command waits for."""
+    from ebsim.cli.output import print_note
+
+    if sys.stderr is not None and sys.stderr.isatty():
+        print_note(message)
 
 
 def _tell_logged_errors() -> None:

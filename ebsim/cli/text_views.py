@@ -35,9 +35,8 @@ def store_made(path: str, store_id: str) -> str:
 
 def created(record: Snapshot, totals: StoreStats) -> str:
     """Return the text of `snapshot create`: the snapshot, and what the store holds now."""
-    kind = f"incremental on {record.parent_id}" if record.parent_id else "full"
     return (
-        f"Created {record.snapshot_id} of {printable(record.source)}: {kind}.\n"
+        f"Created {record.snapshot_id} of {printable(record.source)}: {_kind(record)}.\n"
         f"  charged    {format_size(record.charged_size_bytes)} for the blocks it added\n"
         f"  full size  {format_size(record.full_size_bytes)} of blocks written,"
         f" in a source of {format_size(record.size_bytes)}\n"
@@ -46,11 +45,15 @@ def created(record: Snapshot, totals: StoreStats) -> str:
     )
 
 
+def _kind(record: Snapshot) -> str:
+    encrypted = "encrypted, " if record.encrypted else ""
+    return encrypted + (f"incremental on {record.parent_id}" if record.parent_id else "full")
+
+
 def snapshot_copied(record: Snapshot, totals: StoreStats) -> str:
     """Return the text of `snapshot copy`."""
-    kind = f"incremental on {record.parent_id}" if record.parent_id else "full"
     return (
-        f"Made {record.snapshot_id}: {kind},"
+        f"Made {record.snapshot_id}: {_kind(record)},"
         f" charged {format_size(record.charged_size_bytes)} for the blocks it added.\n"
         f"{store_totals(totals)}"
     )
@@ -58,13 +61,11 @@ def snapshot_copied(record: Snapshot, totals: StoreStats) -> str:
 
 def created_of_volumes(records: Sequence[Snapshot], totals: StoreStats) -> str:
     """Return the text of `snapshot create` of managed volumes, once they are completed."""
-    lines = []
-    for record in records:
-        kind = f"incremental on {record.parent_id}" if record.parent_id else "full"
-        lines.append(
-            f"Created {record.snapshot_id} of {record.volume_id}: {kind},"
-            f" charged {format_size(record.charged_size_bytes)} for the blocks it added."
-        )
+    lines = [
+        f"Created {record.snapshot_id} of {record.volume_id}: {_kind(record)},"
+        f" charged {format_size(record.charged_size_bytes)} for the blocks it added."
+        for record in records
+    ]
     return "\n".join([*lines, store_totals(totals)])
 
 

@@ -31,6 +31,7 @@ def volume_document(record: Volume) -> Json:
         "KmsKeyId": record.kms_key_id or None,
         "MultiAttachEnabled": record.multi_attach,
         "Attachments": _attachments(record),
+        "SourceVolumeId": record.source_volume_id or None,
         "FastRestored": record.fast_restored,
         "InitializationProgress": f"{record.initialization_percent}%",
         "VolumeInitializationRate": record.initialization_rate or None,
@@ -136,7 +137,7 @@ def tags_document(tags: Sequence[Tag]) -> Json:
 def volume_text(shown: tuple[Volume, VolumeModification | None]) -> str:
     """Return the text of `volume show`."""
     record, modification = shown
-    origin = record.snapshot_id
+    origin = record.snapshot_id or record.source_volume_id
     rate = f" at up to {record.initialization_rate} MiB/s" if record.initialization_rate else ""
     fast = ", fast restored" if record.fast_restored else ""
     return pairs(
@@ -198,15 +199,20 @@ def page_text(page: VolumePage) -> str:
 
 
 def created_text(record: Volume, loader: int | None = None) -> str:
-    """Return the text of `volume create` and `volume import`.
+    """Return the text of `volume create`, `volume import` and `volume copy`.
 
     Args:
         record: The volume.
         loader: The process that loads it, or None.
     """
-    origin = f" from {record.snapshot_id}" if record.snapshot_id else ""
+    made_from = record.snapshot_id or record.source_volume_id
+    origin = f" from {made_from}" if made_from else ""
     size = record.size_bytes // GIB
-    made = f"Created {record.volume_id}{origin}: {size} GiB, {_performance(record)}, {record.zone}."
+    encrypted = ", encrypted" if record.encrypted else ""
+    made = (
+        f"Created {record.volume_id}{origin}: {size} GiB{encrypted}, {_performance(record)},"
+        f" {record.zone}."
+    )
     if record.fast_restored:
         return f"{made}\nAll of it is loaded: it took a credit of fast snapshot restore."
     if loader is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ebsim.core.context import StoreContext
 from ebsim.core.copied_part import CopiedPart, holds_of, is_unmade
 from ebsim.core.events import snapshot_ended
+from ebsim.core.image_settling import settle_images
 from ebsim.core.lineage import Lineage
 from ebsim.core.point_in_time import note_lost
 from ebsim.core.reclaim import queue_freed, queue_freed_range
@@ -103,6 +104,7 @@ def abandon(
         _note_failure_of_set(writer, pending, reason or "its making was broken off")
     if reason is None or pending.deletion_wanted:
         drop_snapshot(writer, pending)
+        settle_images(context, writer, snapshot_id)
         return True
     failed = replace(
         pending,
@@ -121,6 +123,7 @@ def abandon(
     )
     put_snapshot(writer, failed)
     snapshot_ended(context, writer, failed)
+    settle_images(context, writer, snapshot_id)
     return True
 
 

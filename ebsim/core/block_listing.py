@@ -4,20 +4,25 @@ A page is cut by the blocks that exist in the snapshots, not by those that diffe
 blocks may so be empty, and another follow. Stretches that were never written are passed over.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ebsim.block_lists import BlockPage, ChangedBlock, ChangedBlockPage
+from ebsim.block_lists import BlockPage, ChangedBlockPage
 from ebsim.core.access import usable_snapshot
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
 from ebsim.core.changed_blocks import ensure_related
 from ebsim.core.context import StoreContext
 from ebsim.core.domains import open_domain
-from ebsim.core.version_table import version_blocks
+from ebsim.core.version_table import look_at_versions, version_blocks
+from ebsim.format.map_page import PAGE_ENTRIES
 from ebsim.ids import SnapshotId
 from ebsim.storage.catalog import CatalogReader
+
+_GROUPS_MAX = 12
+"""Pages of the version table up to which looking up a leaf by columns is the faster way."""
 
 Blocks = NDArray[np.uint64]
 """What each place of a leaf holds: 0 where nothing was written."""
@@ -67,7 +72,7 @@ def list_changed_blocks(
     with context.catalog.read() as reader:
         one, two = (usable_snapshot(context, reader, each) for each in (first, second))
         ensure_related(one, two)
-        found: list[ChangedBlock] = []
+        found: list[tuple[Blocks, Blocks, Blocks]] = []
         seen = 0
         next_index = None
         for base, here, there in _leaves(reader, one.root, two.root, start):
@@ -77,13 +82,8 @@ def list_changed_blocks(
                 next_index = int(places[count - seen]) + base
                 places = places[: count - seen]
             seen += len(places)
-            differing = places[here[places] != there[places]].tolist()
-            found += [
-                ChangedBlock(
-                    index=place + base, in_first=bool(here[place]), in_second=bool(there[place])
-                )
-                for place in differing
-            ]
+            differing = places[here[places] != there[places]]
+            found.append((differing + base, here[differing] != 0, there[differing] != 0))
             if next_index is not None:
                 break
     for record in (one, two):
@@ -92,9 +92,16 @@ def list_changed_blocks(
         first_id=first,
         second_id=second,
         size_bytes=two.size_bytes,
-        blocks=tuple(found),
+        indices=_column(found, 0),
+        in_first=_column(found, 1),
+        in_second=_column(found, 2),
         next_index=next_index,
     )
+
+
+def _column(found: Sequence[tuple[Any, ...]], number: int) -> tuple[Any, ...]:
+    """Return one column of several tables, as Python's own numbers or truths."""
+    return tuple(np.concatenate([each[number] for each in found]).tolist()) if found else ()
 
 
 def _leaves(
@@ -106,11 +113,26 @@ def _leaves(
     two = {leaf: page for leaf, page in walk_leaves(reader, second) if leaf >= least}
     for leaf in sorted(one.keys() | two.keys()):
         here, there = one.get(leaf, 0), two.get(leaf, 0)
-        blocks = _blocks(reader, here)
-        yield leaf * LEAF_BLOCKS, blocks, blocks if there == here else _blocks(reader, there)
+        blocks = blocks_of_leaf(reader, here)
+        yield leaf * LEAF_BLOCKS, blocks, blocks if there == here else blocks_of_leaf(reader, there)
 
 
-def _blocks(reader: CatalogReader, page_id: int) -> Blocks:
+def blocks_of_leaf(reader: CatalogReader, page_id: int) -> Blocks:
+    """Return the block ids of a leaf: as `version_blocks`, for many leaves six times as fast."""
     if page_id == 0:
         return np.zeros(LEAF_BLOCKS, dtype=np.uint64)
-    return np.asarray(version_blocks(reader, load_page(reader, page_id)), dtype=np.uint64)
+    page = load_page(reader, page_id)
+    versions = np.frombuffer(page, dtype=np.uint64)
+    written = versions != 0
+    groups = versions // PAGE_ENTRIES
+    numbers = np.unique(groups[written]).tolist()
+    if len(numbers) > _GROUPS_MAX:
+        return np.asarray(version_blocks(reader, page), dtype=np.uint64)
+    blocks = np.zeros(LEAF_BLOCKS, dtype=np.uint64)
+    for number in numbers:
+        here = written & (groups == number)
+        table = np.frombuffer(look_at_versions(reader, number), dtype=np.uint64)
+        blocks[here] = table[versions[here] % PAGE_ENTRIES]
+    if (written & (blocks == 0)).any():
+        version_blocks(reader, page)  # it says what is wrong
+    return blocks

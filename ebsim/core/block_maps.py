@@ -16,8 +16,8 @@ from ebsim.format.map_page import (
     MAP_LEVELS,
     PAGE_ENTRIES,
     Page,
-    decode_page,
     empty_page,
+    kept_page,
     own_places,
 )
 from ebsim.storage.catalog import CatalogReader
@@ -59,7 +59,7 @@ def load_page(reader: CatalogReader, page_id: int) -> Page:
         raise CorruptionError(
             f"map page {page_id} is not in the catalog", ErrorCode.CORRUPT_CATALOG
         )
-    return decode_page(value)
+    return kept_page(value)
 
 
 def find_leaf(reader: CatalogReader, root: int, leaf: int) -> int:

@@ -1,14 +1,11 @@
 """The operations on blocks of snapshots, as `Store.blocks` offers them."""
 
 from ebsim import refusals
-from ebsim.block_lists import BlockPage, ChangedBlockPage
+from ebsim.block_lists import PAGE_MAX, PAGE_MIN, BlockPage, ChangedBlockPage
 from ebsim.core.block_listing import list_blocks, list_changed_blocks
 from ebsim.core.context import StoreContext
 from ebsim.core.read import read_block
 from ebsim.ids import parse_snapshot_id
-
-PAGE_MIN = 100
-PAGE_MAX = 10_000
 
 
 class BlockOperations:
@@ -47,8 +44,8 @@ class BlockOperations:
         first, second = parse_snapshot_id(first_id), parse_snapshot_id(second_id)
         return list_changed_blocks(self._context, first, second, start, max(count, PAGE_MIN))
 
-    def read(self, snapshot_id: str, index: int) -> bytes:
-        """Return the 524,288 bytes of a block of a snapshot.
+    def read(self, snapshot_id: str, index: int) -> bytes | memoryview:
+        """Return the 524,288 bytes of a block of a snapshot; a view where that saves a copy.
 
         Raises:
             As `Store.read_block`.

@@ -24,7 +24,7 @@ from ebsim.core.check_space import (
     check_segments,
     check_versions,
 )
-from ebsim.core.check_started import check_started
+from ebsim.core.check_started import check_started, check_started_blocks
 from ebsim.core.check_values import SoundReader
 from ebsim.core.check_volumes import check_attachments, check_tracking, check_volume_files
 from ebsim.core.context import StoreContext
@@ -89,6 +89,7 @@ def check_store(
     read_bytes, coverage, told = 0, None, set[int]()
     if data is not None:
         findings.extend(_as_far_as_it_goes(check_data_keys(context, damage)))
+        findings.extend(_as_far_as_it_goes(check_started_blocks(context)))
         run = DataCheckRun(context, damage, segments, data, keep=not findings)
         coverage, damaged = run.run(progress)
         read_bytes = run.read_bytes

@@ -15,6 +15,7 @@ from ebsim.core.copied_part import holds_of
 from ebsim.core.counters import take
 from ebsim.core.domains import domain_facts
 from ebsim.core.events import snapshot_ended
+from ebsim.core.image_settling import settle_images
 from ebsim.core.journal import MORE, append_entry
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage
@@ -199,6 +200,7 @@ def _commit_record(
     )
     record_events(writer, [event])
     snapshot_ended(context, writer, record)
+    settle_images(context, writer, record.snapshot_id)
 
 
 def _is_member_left(writer: CatalogWriter, completed: SnapshotRecord) -> bool:

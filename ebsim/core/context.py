@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from ebsim.caller import Caller
 from ebsim.clock import Clock
+from ebsim.config import Quotas
 from ebsim.core.open_domains import OpenDomains
 from ebsim.core.subscribers import Subscribers
 from ebsim.entropy import Entropy
 from ebsim.errors import StorePoisonedError
 from ebsim.format.store_header import StoreHeader
 from ebsim.ids import SnapshotId
+from ebsim.patience import Patience
 from ebsim.storage.catalog import Catalog
 from ebsim.storage.files import Files
 from ebsim.storage.locks import LockFile
@@ -43,6 +45,8 @@ class HandleState:
         started: The snapshots that are written block by block here, once there were some.
         started_mutex: Held while that is made.
         before_copy: Called with the id of a snapshot in the thread that makes it, before it is.
+        patience: How long is waited for a volume that another process has open.
+        tighten: From the store's quotas to those that hold for this handle; None: the same.
     """
 
     session: "Session | None" = None
@@ -56,6 +60,8 @@ class HandleState:
     started: "StartedWrites | None" = None
     started_mutex: threading.Lock = field(default_factory=threading.Lock)
     before_copy: "Callable[[SnapshotId], None] | None" = None
+    patience: Patience = field(default_factory=Patience)
+    tighten: Callable[[Quotas], Quotas] | None = None
 
 
 @dataclass(slots=True, kw_only=True)

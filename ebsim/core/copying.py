@@ -5,6 +5,9 @@ or charged. Any other is a snapshot of a lineage of its own. The first one reads
 has; later ones to another Region or account read it too, and are charged what differs from the
 latest copy there, if that still exists and all copies there are under one key, or under none
 (semantics section 11.4). Equal blocks are stored once in each dedup domain, whoever is charged.
+
+A second copy of a lineage waits for the first, for it is to be incremental on it. It is pending
+from its beginning on, with an id; what it starts from, it is told when its turn comes.
 """
 
 from collections.abc import Callable
@@ -22,7 +25,7 @@ from ebsim.core.counters import take
 from ebsim.core.create import hold_name
 from ebsim.core.delete import delete_snapshots
 from ebsim.core.domains import domain_facts, encryption_members
-from ebsim.core.encryption import Preparation, prepare_copy
+from ebsim.core.encryption import Preparation, prepare_copy, wanted_copy_key
 from ebsim.core.events import snapshot_ended
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage, add_hold
@@ -36,6 +39,7 @@ from ebsim.core.snapshots import (
     check_options,
     find_snapshot,
     get_completed,
+    get_pending,
     get_snapshot,
     newest_of_volume,
     put_snapshot,
@@ -49,6 +53,9 @@ from ebsim.ids import SnapshotId, new_snapshot_id, new_volume_id
 from ebsim.progress import Progress
 from ebsim.results import ChargeCause, ChargeEvent, SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
+from ebsim.storage.locks import named_region
+
+_ENDED_OTHERWISE = (SnapshotState.ERROR, SnapshotState.PENDING)
 
 
 def copy_snapshot(
@@ -67,7 +74,8 @@ def copy_snapshot(
         source_region: Where it lies.
         options: Description and tags of the copy, and how its new blocks are stored.
         progress: Told how far the reading is.
-        begun: Called with the copy's id once it is pending, if blocks have to be read for it.
+        begun: Called with the copy's id once it is pending, if blocks have to be read for it; also
+            before it waits for another copy of the lineage.
 
     Raises:
         InvalidInputError: The options do not fit.
@@ -84,10 +92,16 @@ def copy_snapshot(
         source = usable_snapshot(there, reader, snapshot_id)
     prepared = _prepared(context, options, source)
     same_key = isinstance(prepared, Preparation) and prepared.kms_key == source.kms_key
+    wanted_key = (
+        prepared.kms_key
+        if isinstance(prepared, Preparation)
+        else wanted_copy_key(context, options.encryption, source)
+    )
     if owns(acting, source) and same_key:
         copied = _copy_map(context, source, options)
     else:
-        copied = _copy_blocks(context, _Task(there, source, options, prepared, begun), progress)
+        task = _Task(there, source, options, prepared, wanted_key, begun)
+        copied = _copy_blocks(context, task, progress)
     if copied.deletion_wanted:
         delete_snapshots(context, [copied.snapshot_id], dry_run=False)
     reclaim_if_possible(context)
@@ -103,6 +117,8 @@ class _Task:
         source: The snapshot to copy.
         options: What the copy is told.
         prepared: How it is encrypted, or why a key that it needs cannot be used.
+        wanted_key: The ARN of its key, also of one that cannot be used: the copy that fails for it
+            is shown as what it was to be.
         begun: Told the copy's id once it is pending.
     """
 
@@ -110,6 +126,7 @@ class _Task:
     source: SnapshotRecord
     options: SnapshotOptions
     prepared: Preparation | ConflictError
+    wanted_key: str
     begun: Callable[[SnapshotId], None] | None = None
 
 
@@ -152,7 +169,11 @@ def _copy_map(
     def change(commit: JournaledCommit) -> SnapshotRecord:
         writer = commit.writer
         present = get_completed(writer, source.snapshot_id)
-        volume = _volume(context, writer, present, snapshot_id)
+        volume = replace(
+            _volume(context, writer, present),
+            last_copy=snapshot_id,
+            size_bytes=present.size_bytes,
+        )
         begun = take(writer, Counter.NODE)
         node = take(writer, Counter.NODE)
         lineage = Lineage(writer)
@@ -208,25 +229,29 @@ def _copy_blocks(context: StoreContext, task: _Task, progress: Progress) -> Snap
     session, source = current_session(context), task.source
     identity = _identity(source)
     name = f"{identity} {context.acting.account} {context.acting.region}"
-    with hold_name(context, f"source {name}", source.snapshot_id, progress):
-        snapshot_id = new_snapshot_id(context.entropy)
-        reading = SnapshotSource(task.there, source, identity)
-        plan = CopyPlan(source.root)
-        making = Making(context, session, reading, plan, snapshot_id, task.options.compression)
-        try:
-            record = context.catalog.update(
-                lambda writer: _begin(context, writer, session, task, snapshot_id)
-            )
-            if task.begun is not None:
-                task.begun(snapshot_id)
-            _ensure_prepared(task)
-            progress.start(f"copy {snapshot_id}", source.size_bytes)
-            return making.run(record, progress, source_read=lambda: None)
-        except BaseException as error:
-            making.stop(error)
-            raise
-        finally:
-            progress.finish()
+    snapshot_id = new_snapshot_id(context.entropy)
+    reading = SnapshotSource(task.there, source, identity)
+    plan = CopyPlan(source.root)
+    making = Making(context, session, reading, plan, snapshot_id, task.options.compression)
+    turn = context.locks.try_hold(named_region(f"source {name}"))
+    try:
+        context.catalog.update(lambda writer: _begin(context, writer, session, task, snapshot_id))
+        if task.begun is not None:
+            task.begun(snapshot_id)
+        if turn is None:
+            turn = hold_name(context, f"source {name}", source.snapshot_id, progress)
+        record = context.catalog.update(lambda writer: _start(context, writer, task, making))
+        _ensure_prepared(task)
+        reading.ensure_unchanged()  # it may have waited
+        progress.start(f"copy {snapshot_id}", source.size_bytes)
+        return making.run(record, progress, source_read=lambda: None)
+    except BaseException as error:
+        making.stop(error)
+        raise
+    finally:
+        progress.finish()
+        if turn is not None:
+            turn.release()
 
 
 def _ensure_prepared(task: _Task) -> None:
@@ -245,23 +270,41 @@ def _begin(
     session: Session,
     task: _Task,
     snapshot_id: SnapshotId,
-) -> SnapshotRecord:
+) -> None:
+    """Record a pending copy that may have to wait; nothing is held for it yet."""
     _check_pending(context, writer)
-    source = task.source
-    prepared = task.prepared if isinstance(task.prepared, Preparation) else Preparation()
+    volume = _volume(context, writer, task.source)
+    put_volume(writer, volume)
+    record = replace(
+        _record(context, task.source, snapshot_id, volume, task.options),
+        session=session.number,
+        begun=take(writer, Counter.NODE),
+        start_us=context.clock.now_us(),
+        kms_key=task.wanted_key,
+    )
+    put_snapshot(writer, record)
+
+
+def _prepared_or_none(task: _Task) -> Preparation:
+    return task.prepared if isinstance(task.prepared, Preparation) else Preparation()
+
+
+def _start(
+    context: StoreContext, writer: CatalogWriter, task: _Task, making: Making
+) -> SnapshotRecord:
+    """Give a pending copy whose turn has come what it starts from; hold that."""
+    pending = get_pending(writer, making.snapshot_id)
+    source, prepared = task.source, _prepared_or_none(task)
     known = find_volume(context, writer, _identity(source))
     copies = [] if known is None else snapshots_of_volume(writer, known.volume_id)
     one_key = all(each.kms_key == prepared.kms_key for each in copies)
     parent = None
     if known is not None and one_key and not owns(context.acting, source):
         parent = _latest_copy(writer, known, source)
-    volume = _volume(context, writer, source, snapshot_id)
-    put_volume(writer, volume)
+    volume = _volume(context, writer, source)
+    put_volume(writer, replace(volume, last_copy=pending.snapshot_id, size_bytes=source.size_bytes))
     record = replace(
-        _record(context, source, snapshot_id, volume, task.options),
-        session=session.number,
-        begun=take(writer, Counter.NODE),
-        start_us=context.clock.now_us(),
+        pending,
         parent_id=parent.snapshot_id if parent else None,
         full_blocks=parent.full_blocks if parent else 0,
         hold=add_hold(writer, parent.node, parent.root) if parent else 0,
@@ -284,26 +327,27 @@ def _check_pending(context: StoreContext, reader: CatalogReader) -> None:
 def _latest_copy(
     reader: CatalogReader, volume: VolumeRecord, source: SnapshotRecord
 ) -> SnapshotRecord | None:
-    """Return what the next copy is incremental on: the latest one, if it still exists."""
+    """Return what the next copy is incremental on: the latest one, if it still exists.
+
+    One that is pending now is that of a process that died.
+    """
     newest = newest_of_volume(reader, volume.volume_id)
     if newest is None or newest.size_bytes > source.size_bytes:
         return None
     if newest.snapshot_id == volume.last_copy:
         return newest
     last = find_snapshot(reader, SnapshotId(volume.last_copy))
-    return newest if last is not None and last.state == SnapshotState.ERROR else None
+    return newest if last is not None and last.state in _ENDED_OTHERWISE else None
 
 
 # Both
 
 
-def _volume(
-    context: StoreContext, writer: CatalogWriter, source: SnapshotRecord, snapshot_id: SnapshotId
-) -> VolumeRecord:
+def _volume(context: StoreContext, writer: CatalogWriter, source: SnapshotRecord) -> VolumeRecord:
     """Return the volume that stands for all copies of a lineage: EBS gives them an arbitrary id."""
     known = find_volume(context, writer, _identity(source))
     if known is not None:
-        return replace(known, last_copy=snapshot_id, size_bytes=source.size_bytes)
+        return known
     return VolumeRecord(
         volume_id=new_volume_id(context.entropy),
         number=take(writer, Counter.VOLUME),
@@ -312,7 +356,6 @@ def _volume(
         created_us=context.clock.now_us(),
         owner=context.acting.account,
         region=context.acting.region,
-        last_copy=snapshot_id,
     )
 
 

@@ -22,7 +22,10 @@ from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
 
 def open_domain(context: StoreContext, number: int) -> Domain:
-    """Return a domain, by the right of the caller, or of its owner where the store itself asks.
+    """Return a domain, by the right of the caller.
+
+    Where the store itself asks, to move blocks or to prove them, it is by that of the KMS key's
+    owner: then only the key's state counts.
 
     Raises:
         CorruptionError: The catalog does not know it, or its wrapped key is damaged.
@@ -46,7 +49,7 @@ def open_domain(context: StoreContext, number: int) -> Domain:
     with context.catalog.read() as reader:
         record = get_domain(reader, number)
     key = keyring.unwrap_data_key(
-        Caller(account or record.account, record.region),
+        Caller(account, record.region) if account else _key_owner(record),
         record.kms_key,
         bytes.fromhex(record.wrapped),
         Binding(context.header.store_id, DataKeyId(record.data_key_id)),
@@ -56,6 +59,12 @@ def open_domain(context: StoreContext, number: int) -> Domain:
     with domains.mutex:
         domains.opened[number, account] = (version, domain)
     return domain
+
+
+def _key_owner(record: DomainRecord) -> Caller:
+    from ebsim.keys.names import parse_reference  # only where something is encrypted
+
+    return parse_reference(record.kms_key, Caller(record.account, record.region)).caller
 
 
 def find_open(context: StoreContext, number: int) -> Domain | None:

@@ -18,6 +18,7 @@ from ebsim.core.dump_segments import (
     dump_segment_header,
     segment_paths,
 )
+from ebsim.core.dump_started import dump_started_files
 from ebsim.core.dump_volumes import dump_volume_files
 from ebsim.errors import EbsimError, ErrorCode, InvalidInputError, NotFoundError
 from ebsim.format.catalog_values import Table
@@ -30,7 +31,7 @@ HEADER_SIZE_MAX = 64 * 1024
 _SHOWN = frozenset({"magic", "format_version", "block_size", "store_id", "checksum"})
 """Members of store.json that may be shown: a damaged name must not give the key away."""
 
-KINDS = ("store", "catalog", "segment", "page", "journal", "volume")
+KINDS = ("store", "catalog", "segment", "page", "journal", "volume", "started")
 """What can be dumped; nothing but these."""
 
 
@@ -43,7 +44,8 @@ def dump(
         path: The store's folder.
         kind: One of `KINDS`: the store's header and an overview; the catalog's tables, or the one
             that is named; the segments, or the one that is named (32 hex digits, or as many as
-            tell it from others); a page of block maps, by number; the journal; files of volumes.
+            tell it from others); a page of block maps, by number; the journal; files of volumes;
+            blocks of snapshots that are being written.
         name: Which one, where there are several.
         limit: How many entries, records or slots at most; 0 for all.
         files: Where the store lies.
@@ -66,6 +68,7 @@ def dump(
         "segment": _segment_headers,
         "journal": _journal,
         "volume": _volume_files,
+        "started": _started_files,
     }
     return parts[kind](files, folder, limit)
 
@@ -96,12 +99,17 @@ def _volume_files(files: Files, folder: Path, limit: int) -> Iterator[DumpItem]:
     return limited(dump_volume_files(files, folder), limit, "files, intents and slots")
 
 
+def _started_files(files: Files, folder: Path, limit: int) -> Iterator[DumpItem]:
+    return limited(dump_started_files(files, folder), limit, "files and puts")
+
+
 def _overview(files: Files, folder: Path, limit: int) -> Iterator[DumpItem]:
     return chain(
         [_store_header(files, folder)],
         items_from_child(partial(dump_tables, folder)),
         _segment_headers(files, folder, limit),
         _volume_files(files, folder, limit),
+        _started_files(files, folder, limit),
     )
 
 

@@ -6,6 +6,7 @@ What asks the keyring is done before the transaction that makes the resource (`p
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ebsim import refusals
@@ -17,9 +18,11 @@ from ebsim.core.encryption_keys import key_to_decrypt, key_to_encrypt, load_defa
 from ebsim.core.encryption_rules import copy_key, volume_key
 from ebsim.core.open_domains import PLAIN
 from ebsim.encryption import EncryptionRequest, EncryptionSource
+from ebsim.errors import ConflictError, NotFoundError
 from ebsim.format.catalog_values import Counter
 from ebsim.format.domain_records import DomainRecord
-from ebsim.format.records import SnapshotRecord
+from ebsim.format.records import SnapshotRecord, VolumeRecord
+from ebsim.keys.names import parse_reference
 from ebsim.storage.catalog import CatalogWriter
 
 
@@ -85,6 +88,30 @@ def prepare_volume(
     return make_domain(context, key.arn)
 
 
+def prepare_volume_copy(
+    context: StoreContext, request: EncryptionRequest, source: VolumeRecord
+) -> Preparation:
+    """Prepare the encryption of a copy of a volume: that of its source, or under the key asked for.
+
+    That of an unencrypted one is encrypted where that is asked for, or the default.
+
+    Raises:
+        InvalidInputError, ConflictError, EbsimError: As `prepare_volume`.
+    """
+    with context.catalog.read() as reader:
+        defaults = load_defaults(reader, context.acting)
+    if source.domain:
+        key_to_decrypt(context, source.kms_key)
+    origin = EncryptionSource(kms_key_id=source.kms_key or None, own=True)
+    reference = volume_key(request, defaults, origin)
+    if reference is None:
+        return Preparation()
+    key = key_to_encrypt(context, reference)
+    if source.kms_key == key.arn:
+        return Preparation(kms_key=key.arn, domain=source.domain)
+    return make_domain(context, key.arn)
+
+
 def prepare_copy(
     context: StoreContext, request: EncryptionRequest, source: SnapshotRecord
 ) -> Preparation:
@@ -112,6 +139,28 @@ def prepare_copy(
     if source.kms_key == key.arn:
         return Preparation(kms_key=key.arn, domain=source.domain)
     return make_domain(context, key.arn)
+
+
+def wanted_copy_key(
+    context: StoreContext, request: EncryptionRequest, source: SnapshotRecord
+) -> str:
+    """Return the ARN of the key that a copy should have had which fails for a key.
+
+    EC2 shows a copy that failed so as what it was to be. A key that does not exist is shown by the
+    ARN that it would have, and an alias that means none by its own.
+    """
+    acting = context.acting
+    with context.catalog.read() as reader:
+        defaults = load_defaults(reader, acting)
+    reference = copy_key(request, defaults, EncryptionSource(kms_key_id=source.kms_key or None))
+    if reference is None:
+        return ""
+    try:
+        return context.keyring().resolve(reference, acting).arn
+    except (ConflictError, NotFoundError):
+        with suppress(NotFoundError):
+            return parse_reference(reference, acting).arn
+        return reference  # an ARN of another Region, or none at all
 
 
 def ensure_same_encryption(request: EncryptionRequest, volume_id: str, kms_key: str) -> None:

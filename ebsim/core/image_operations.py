@@ -9,7 +9,10 @@ from ebsim.core.delete import delete_snapshots
 from ebsim.core.image_links import still_needed
 from ebsim.core.image_queries import describe_images
 from ebsim.core.images import (
+    OfInstance,
+    check_image,
     deregister_image,
+    ensure_name_free,
     own_image,
     register_image,
     set_deprecation,
@@ -55,6 +58,32 @@ class ImageOperations:
             lambda: register_image(self._context, name, wanted, options or ImageOptions())
         )
 
+    def register_made(
+        self,
+        name: str,
+        devices: Mapping[str, BlockDevice],
+        options: ImageOptions,
+        made: OfInstance,
+    ) -> Image:
+        """Register an image that is made of an instance: pending, as long as its snapshots are.
+
+        Raises:
+            InvalidInputError, NotFoundError, ConflictError: As `register`.
+        """
+        return self._change(lambda: register_image(self._context, name, devices, options, made))
+
+    def ensure_possible(
+        self, name: str, devices: Mapping[str, BlockDevice], options: ImageOptions
+    ) -> None:
+        """Refuse what `register` would refuse whatever the snapshots of the devices are.
+
+        Raises:
+            InvalidInputError, ConflictError: As `register`.
+        """
+        check_image(name, devices, options)
+        with self._context.catalog.read() as reader:
+            ensure_name_free(self._context, reader, name)
+
     def get(self, image_id: str) -> Image:
         """Return one image.
 
@@ -89,6 +118,7 @@ class ImageOperations:
 
         Raises:
             InvalidInputError, NotFoundError: As `get`.
+            ConflictError: It is pending, or failed.
         """
         wanted = parse_image_id(image_id)
         return self._change(lambda: set_state(self._context, wanted, ImageState.DISABLED))

@@ -6,20 +6,20 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
-from ebsim import bin_refusals, refusals
+from ebsim import bin_refusals, image_refusals, refusals
 from ebsim.caller import Caller
-from ebsim.core.access import owns, usable_snapshot
+from ebsim.core.access import own_snapshot, owns, usable_snapshot
 from ebsim.core.bin_catalog import Retention
 from ebsim.core.bin_stays import is_due, recycled, stay_of
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.events import image_changed
 from ebsim.core.image_links import link_key
-from ebsim.core.snapshots import DESCRIPTION_LENGTH_MAX
+from ebsim.core.snapshots import DESCRIPTION_LENGTH_MAX, find_snapshot
 from ebsim.core.tag_rules import check_tags, tag_values
-from ebsim.core.volume_types import Choice, find_type
+from ebsim.core.volume_types import Choice, find_type, validate_new
 from ebsim.core.whole_numbers import ensure_whole
 from ebsim.errors import InvalidInputError
 from ebsim.format.bin_records import exit_key
@@ -28,7 +28,8 @@ from ebsim.format.life_records import ImageRecord, decode_image, encode_image
 from ebsim.ids import ImageId, new_image_id, parse_snapshot_id
 from ebsim.images import ImageState
 from ebsim.recycle_bin import RuleResourceType
-from ebsim.requests import BlockDevice, ImageOptions
+from ebsim.requests import BlockDevice, ImageOptions, VolumeRequest
+from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.units import size_gib
 
@@ -41,6 +42,8 @@ ARCHITECTURES = ("i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac")
 
 DEPRECATION_YEARS_MAX = 10
 """EC2's limit for an image that is not public."""
+
+_UNMADE = (ImageState.PENDING, ImageState.FAILED)
 
 _MINUTE_US = 60_000_000
 _YEAR_US = 365 * 86_400_000_000
@@ -96,35 +99,63 @@ def list_images(
 # Registering
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfInstance:
+    """What is known of an image that is made of an instance.
+
+    Attributes:
+        image_id: Its id, which the descriptions of its snapshots name.
+        instance_id: The instance.
+        begun: The snapshots that were begun for it, which may be pending.
+    """
+
+    image_id: ImageId
+    instance_id: str
+    begun: frozenset[str]
+
+
 def register_image(
-    context: StoreContext, name: str, devices: Mapping[str, BlockDevice], options: ImageOptions
+    context: StoreContext,
+    name: str,
+    devices: Mapping[str, BlockDevice],
+    options: ImageOptions,
+    made: OfInstance | None = None,
 ) -> ImageRecord:
-    """Register an image of completed snapshots.
+    """Register an image of completed snapshots, or of those that were begun for it.
 
     Raises:
         InvalidInputError: The name, a device, the description or a tag is not as EC2 has it.
         NotFoundError: A snapshot does not exist.
         ConflictError: A snapshot is not completed, or the name is taken.
     """
-    _check_options(name, devices, options)
-    image_id = new_image_id(context.entropy)
+    check_image(name, devices, options)
+    made = made or OfInstance(
+        image_id=new_image_id(context.entropy), instance_id="", begun=frozenset()
+    )
+    image_id = made.image_id
 
     def change(commit: JournaledCommit) -> ImageRecord:
-        record = _build(context, commit.writer, image_id, name, devices, options)
+        record = _build(context, commit.writer, made, name, devices, options)
         number = commit.journal("image", {"image": _facts(record)})
         record = replace(record, number=number)
         put_image(commit.writer, record)
         for snapshot_id in record.snapshot_ids:
             commit.writer.put(Table.IMAGE_SNAPSHOTS, link_key(snapshot_id, image_id), b"")
-        image_changed(context, commit.writer, record, record.state)
+        if record.state != ImageState.PENDING:
+            image_changed(context, commit.writer, record, record.state)
         return record
 
     with context.catalog.read() as reader:  # refused before anything is written
-        _build(context, reader, image_id, name, devices, options)
+        _build(context, reader, made, name, devices, options)
     return commit_journaled(context, change)
 
 
-def _check_options(name: str, devices: Mapping[str, BlockDevice], options: ImageOptions) -> None:
+def check_image(name: str, devices: Mapping[str, BlockDevice], options: ImageOptions) -> None:
+    """Check what a user says of a new image, as far as that needs no store.
+
+    Raises:
+        InvalidInputError: The name, a device, the description or a tag is not as EC2 has it.
+    """
     if not _NAME.match(name):
         raise refusals.image_name_malformed(name)
     if not devices:
@@ -151,7 +182,7 @@ def _check_options(name: str, devices: Mapping[str, BlockDevice], options: Image
 def _build(
     context: StoreContext,
     reader: CatalogReader,
-    image_id: ImageId,
+    made: OfInstance,
     name: str,
     devices: Mapping[str, BlockDevice],
     options: ImageOptions,
@@ -163,22 +194,34 @@ def _build(
         raise refusals.block_device_mapping(
             f"The root device '{root}' is not among the block devices."
         )
-    return ImageRecord(
-        image_id=image_id,
+    record = ImageRecord(
+        image_id=made.image_id,
         name=name,
         number=0,
         description=options.description,
         architecture=options.architecture,
         root_device_name=root,
         devices=[
-            _device(context, reader, each, device, is_root=each == root)
+            _device(context, reader, made, each, device, is_root=each == root)
             for each, device in devices.items()
         ],
         created_us=context.clock.now_us(),
         owner=context.acting.account,
         region=context.acting.region,
         tags=tag_values(options.tags),
+        source_instance=made.instance_id,
     )
+    return replace(record, state=state_of_snapshots(reader, record).value)
+
+
+def state_of_snapshots(reader: CatalogReader, image: ImageRecord) -> ImageState:
+    """Return what the snapshots of an image that is being made let it be."""
+    found = [find_snapshot(reader, each) for each in image.snapshot_ids]
+    states = {SnapshotState.ERROR if each is None else each.state for each in found}
+    if states <= {SnapshotState.COMPLETED}:
+        return ImageState.AVAILABLE
+    failed = states - {SnapshotState.COMPLETED, SnapshotState.PENDING}
+    return ImageState.FAILED if failed else ImageState.PENDING
 
 
 def ensure_name_free(context: StoreContext, reader: CatalogReader, name: str) -> None:
@@ -195,13 +238,15 @@ def ensure_name_free(context: StoreContext, reader: CatalogReader, name: str) ->
 def _device(
     context: StoreContext,
     reader: CatalogReader,
+    made: OfInstance,
     device_name: str,
     device: BlockDevice,
     *,
     is_root: bool,
 ) -> dict[str, object]:
     """Return a device as an image's record has it; its volume must be one that can be made."""
-    snapshot = usable_snapshot(context, reader, parse_snapshot_id(device.snapshot_id))
+    find = own_snapshot if device.snapshot_id in made.begun else usable_snapshot
+    snapshot = find(context, reader, parse_snapshot_id(device.snapshot_id))
     smallest = size_gib(snapshot.size_bytes)
     size = smallest if device.size_gib is None else device.size_gib
     if size < smallest:
@@ -209,33 +254,43 @@ def _device(
             f"Volume of size {size}GB is smaller than snapshot '{snapshot.snapshot_id}', "
             f"expect size >= {smallest}GB"
         )
-    _check_volume(device_name, device.volume_type, size, is_root=is_root)
+    _check_volume(device_name, device, size, is_root=is_root)
     return {
         "device_name": device_name,
         "snapshot_id": snapshot.snapshot_id,
         "size_gib": size,
         "volume_type": device.volume_type,
         "delete_on_termination": device.delete_on_termination,
+        "iops": device.iops,
+        "throughput": device.throughput,
     }
 
 
-def _check_volume(device_name: str, volume_type: str, size: int, *, is_root: bool) -> None:
+def _check_volume(device_name: str, device: BlockDevice, size: int, *, is_root: bool) -> None:
     """Check that a device's volume could be created (section 3.1; the wordings are assumed)."""
+    volume_type = device.volume_type
     kind = find_type(volume_type)
     if is_root and not kind.can_boot:
         raise refusals.block_device_mapping(
             f"The root device '{device_name}' cannot be a volume of type {volume_type}."
         )
-    if kind.iops_choice is Choice.REQUIRED:
+    if kind.iops_choice is Choice.REQUIRED and device.iops is None:
         raise refusals.block_device_mapping(
-            f"The device '{device_name}' cannot be a volume of type {volume_type}: it needs iops, "
-            "which the devices of an image do not have here; take gp2 or gp3."
+            f"The device '{device_name}' cannot be a volume of type {volume_type}: it needs iops."
         )
     if not kind.size_min <= size <= kind.size_max:
         raise refusals.block_device_mapping(
             f"The device '{device_name}' of {size}GiB cannot be a volume of type {volume_type}, "
             f"which has {kind.size_min} to {kind.size_max}GiB."
         )
+    validate_new(
+        VolumeRequest(
+            size_gib=size,
+            volume_type=volume_type,
+            iops=device.iops,
+            throughput=device.throughput,
+        )
+    )
 
 
 # Changing
@@ -246,9 +301,11 @@ def set_state(context: StoreContext, image_id: ImageId, state: ImageState) -> Im
 
     Raises:
         NotFoundError: It is not registered.
+        ConflictError: It is pending, or failed.
     """
     with context.catalog.read() as reader:
         known = own_image(context, reader, image_id)
+    _ensure_made(known)
     if known.state == state:
         return known
 
@@ -260,6 +317,11 @@ def set_state(context: StoreContext, image_id: ImageId, state: ImageState) -> Im
         return record
 
     return commit_journaled(context, change)
+
+
+def _ensure_made(image: ImageRecord) -> None:
+    if image.state in _UNMADE:
+        raise image_refusals.image_unavailable(image.image_id, image.state)
 
 
 def set_deprecation(
@@ -297,7 +359,8 @@ def deregister_image(context: StoreContext, image_id: ImageId) -> ImageRecord:
     """Forget an image; its snapshots stay, and may be deleted from now on. Return what it was.
 
     One that a rule of the Recycle Bin keeps goes there, and is returned as it is there: it holds
-    its snapshots no more, and needs them to be restored (semantics section 11.8).
+    its snapshots no more, and needs them to be restored (semantics section 11.8). One that is not
+    made is not kept (assumed).
 
     Raises:
         NotFoundError: It is not registered.
@@ -310,7 +373,7 @@ def deregister_image(context: StoreContext, image_id: ImageId) -> ImageRecord:
         retention = Retention(commit.writer, context.clock.now_us())
         owner = Caller(record.owner, record.region)
         stay = retention.of(RuleResourceType.EC2_IMAGE, owner, record.tags)
-        if stay is None:
+        if stay is None or record.state in _UNMADE:
             commit.journal("deregister", {"image_id": image_id})
             commit.writer.delete(Table.IMAGES, image_id.encode())
         else:

@@ -29,6 +29,9 @@ REMEMBERED_US = 3600 * 1_000_000
 
 DEVICE_LENGTH_MAX = 255
 
+TOKEN_LENGTH_MAX = 64
+"""Characters of a client token, as EC2 has it."""
+
 FILTERS = Filtering[Instance](
     {
         "availability-zone": lambda each: [each.zone],
@@ -45,8 +48,34 @@ FILTERS = Filtering[Instance](
 """What DescribeInstances can filter by, of all that EC2 knows."""
 
 
-def add_instance(context: StoreContext, instance: Instance) -> None:
-    """Keep a new instance, without volumes."""
+def made_by(context: StoreContext, token: str, digest: str) -> list[InstanceId]:
+    """Return the instances that a request with a client token has made.
+
+    Args:
+        context: The store.
+        token: The client token.
+        digest: What else the request says.
+
+    Raises:
+        InvalidInputError: The token is too long, or not ASCII.
+        ConflictError: IdempotentParameterMismatch: another request has used it.
+    """
+    if len(token) > TOKEN_LENGTH_MAX or not token.isascii():
+        expected = f"Expected at most {TOKEN_LENGTH_MAX} ASCII characters"
+        raise refusals.invalid_value(token[:80], "clientToken", expected)
+    with context.catalog.read() as reader:
+        settings = load_settings(reader, context.acting)
+    made = [each for each in _remembered(context, settings) if each.get("client_token") == token]
+    for each in made:
+        if each["client_request"] != digest:
+            raise instance_refusals.token_of_another_request(token, each["instance_id"])
+    return [InstanceId(each["instance_id"]) for each in made]
+
+
+def add_instance(
+    context: StoreContext, instance: Instance, token: str = "", digest: str = ""
+) -> None:
+    """Keep a new instance, without volumes, and with the request that made it if it has a token."""
     kept = {
         "instance_id": instance.instance_id,
         "zone": instance.zone,
@@ -55,6 +84,7 @@ def add_instance(context: StoreContext, instance: Instance) -> None:
         "root_device_name": instance.root_device_name,
         "launch_time_us": instance.launch_time_us,
         "terminated_us": None,
+        **({"client_token": token, "client_request": digest} if token else {}),
     }
 
     def change(now: AccountSettings) -> AccountSettings:

@@ -6,6 +6,7 @@ does. A store without a keyring has no keys; the first key makes the keyring.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ebsim.core.context import StoreContext
@@ -16,7 +17,8 @@ from ebsim.core.key_access import (
     set_keyring_place,
 )
 from ebsim.core.rewrapping import rewrap_data_keys
-from ebsim.keys import messages, recovery_copy, refusals
+from ebsim.keys import key_facts, messages, recovery_copy, refusals
+from ebsim.keys.key_policies import POLICY_NAME, check_policy
 from ebsim.keys.keyring import Keyring
 from ebsim.keys.messages import Decrypted
 from ebsim.keys.names import DEFAULT_ALIAS, check_alias, parse_reference
@@ -38,16 +40,25 @@ class KeyOperations:
 
     # keys
 
-    def create(self, description: str = "", alias: str | None = None) -> KmsKey:
+    def create(
+        self,
+        description: str = "",
+        alias: str | None = None,
+        *,
+        policy: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> KmsKey:
         """Make a customer managed key, and the keyring if there is none.
 
         Args:
             description: Free text.
             alias: A name for it, with `alias/`; None: none.
+            policy: Its policy; empty: that which lets its owner do everything.
+            tags: Its tags.
 
         Raises:
-            InvalidInputError: The description is too long, the alias no proper one; or the keyring
-                is locked.
+            InvalidInputError: The description is too long, the alias, the policy or a tag no proper
+                one; or the keyring is locked.
             ConflictError: The alias is taken; the key is not made then.
             LimitExceededError: There are as many keys as there may be.
             NotFoundError, WrongKeyError, StoreError, CorruptionError: The keyring is lost,
@@ -55,12 +66,19 @@ class KeyOperations:
         """
         if alias is not None:
             check_alias(alias)
+        if policy:
+            check_policy(policy, self._caller.account, "")
+        key_facts.check_tags(tags or {})
         keyring = self._context.keyring(create=True)
+
+        def said(key: KmsKey) -> KmsKey:
+            return replace(key_facts.with_tags(key, tags or {}), policy=policy)
+
         if alias is None:
-            return keyring.create_key(self._caller, description)
+            return keyring.create_key(self._caller, description, said)
         if any(each.name == alias for each in keyring.list_aliases(self._caller)):
             raise refusals.alias_exists(parse_reference(alias, self._caller).arn)
-        key = keyring.create_key(self._caller, description)
+        key = keyring.create_key(self._caller, description, said)
         keyring.create_alias(self._caller, alias, key.key_id)
         return self.get(key.arn)
 
@@ -199,15 +217,23 @@ class KeyOperations:
         grantee: str,
         operations: Iterable[KeyOperation] = EBS_OPERATIONS,
         name: str = "",
+        retiring: str = "",
     ) -> KeyGrant:
         """Let another account use a key; by default for all that encrypted snapshots need.
+
+        Args:
+            reference: The key.
+            grantee: The account.
+            operations: What it may.
+            name: Free text.
+            retiring: Another account that may end the grant; empty: none.
 
         Raises:
             InvalidInputError, NotFoundError, ConflictError, LimitExceededError: As the keyring's
                 operation.
         """
         keyring = self._found(reference)
-        return keyring.create_grant(self._caller, reference, grantee, operations, name)
+        return keyring.create_grant(self._caller, reference, grantee, operations, name, retiring)
 
     def retire_grant(self, reference: str, grant_id: str) -> None:
         """End a grant, at once.
@@ -224,6 +250,50 @@ class KeyOperations:
             NotFoundError, ConflictError: There is no such key, or it is another account's.
         """
         return self._found(reference).list_grants(self._caller, reference)
+
+    # policies and tags
+
+    def policy(self, reference: str, name: str = POLICY_NAME) -> str:
+        """Return the policy of a key of the caller's, as it was put.
+
+        Raises:
+            NotFoundError, ConflictError: As `ebsim.keys.key_facts.policy_of`.
+        """
+        return key_facts.policy_of(self._found(reference), self._caller, reference, name)
+
+    def put_policy(self, reference: str, text: str, name: str = POLICY_NAME) -> KmsKey:
+        """Say by a policy who else may use a key of the caller's, from now on.
+
+        Raises:
+            InvalidInputError, NotFoundError, ConflictError, LimitExceededError: As
+                `ebsim.keys.key_facts.put_policy`.
+        """
+        return key_facts.put_policy(self._found(reference), self._caller, reference, text, name)
+
+    def tags(self, reference: str) -> Mapping[str, str]:
+        """Return the tags of a key of the caller's.
+
+        Raises:
+            NotFoundError, ConflictError: There is no such key, or it is another account's.
+        """
+        return key_facts.tags_of(self._found(reference), self._caller, reference)
+
+    def tag(self, reference: str, tags: Mapping[str, str]) -> KmsKey:
+        """Give a key of the caller's tags; others that it has stay.
+
+        Raises:
+            InvalidInputError, NotFoundError, ConflictError, LimitExceededError: As
+                `ebsim.keys.key_facts.put_tags`.
+        """
+        return key_facts.put_tags(self._found(reference), self._caller, reference, tags)
+
+    def untag(self, reference: str, names: Iterable[str]) -> KmsKey:
+        """Take tags from a key of the caller's.
+
+        Raises:
+            NotFoundError, ConflictError: There is no such key, or it may not be changed.
+        """
+        return key_facts.drop_tags(self._found(reference), self._caller, reference, names)
 
     # messages
 

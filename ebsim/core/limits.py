@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from ebsim import refusals
 from ebsim.config import Quotas
 from ebsim.core.access import same_owner
-from ebsim.core.quotas import load_quotas
 from ebsim.core.snapshots import get_snapshot, list_snapshots
 from ebsim.core.volume_types import VOLUME_TYPES
 from ebsim.format.catalog_values import Table
@@ -18,13 +17,14 @@ US_PER_S = 1_000_000
 
 
 def check_snapshot_limits(
-    reader: CatalogReader, volumes: Sequence[VolumeRecord], now_us: int
+    reader: CatalogReader, volumes: Sequence[VolumeRecord], quotas: Quotas, now_us: int
 ) -> None:
     """Check that a snapshot of each of these volumes may begin now.
 
     Args:
         reader: The transaction in which they begin.
         volumes: The volumes of one request: a single one, or the members of a set.
+        quotas: What is allowed.
         now_us: The time.
 
     Raises:
@@ -32,7 +32,6 @@ def check_snapshot_limits(
             SnapshotCreationPerVolumeRateExceeded, PendingSnapshotLimitExceeded or
             SnapshotLimitExceeded.
     """
-    quotas = load_quotas(reader)
     for volume in volumes:
         _check_volume(reader, volume, quotas, now_us)
     _check_account(reader, volumes, quotas)

@@ -17,6 +17,7 @@ from ebsim.core.snapshot_changes import change_snapshot
 from ebsim.core.tier_rules import in_archive, is_restored_for_a_time
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import parse_account, parse_snapshot_id
+from ebsim.keys.names import parse_reference
 from ebsim.keys.records import KeyManager
 from ebsim.permissions import PermissionChange, PublicAccess, SnapshotPermissions
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
@@ -138,11 +139,16 @@ def _ensure_public_allowed(reader: CatalogReader, record: SnapshotRecord) -> Non
 
 
 def _ensure_shareable(context: StoreContext, record: SnapshotRecord) -> None:
-    """Refuse to share what is encrypted under the AWS managed key, which is granted to nobody."""
+    """Refuse to share what is encrypted under the AWS managed key, which is granted to nobody.
+
+    Under any other it is shared whether or not that can be used, or is still there: who cannot use
+    it reads nothing.
+    """
     if not record.domain:
         return
-    key = context.keyring().describe_key(Caller(record.owner, record.region), record.kms_key)
-    if key.manager is KeyManager.AWS:
+    owner = parse_reference(record.kms_key, Caller(record.owner, record.region)).caller
+    keys = context.keyring().list_keys(owner)
+    if any(key.arn == record.kms_key and key.manager is KeyManager.AWS for key in keys):
         raise refusals.default_key_not_shareable(record.snapshot_id)
 
 

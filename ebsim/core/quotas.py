@@ -29,6 +29,16 @@ def load_quotas(reader: CatalogReader) -> Quotas:
         raise CorruptionError(f"no quotas: {error}", ErrorCode.CORRUPT_CATALOG) from None
 
 
+def quotas_here(context: StoreContext, reader: CatalogReader) -> Quotas:
+    """Return the quotas that hold for a handle: the store's, or tighter ones.
+
+    Raises:
+        CorruptionError: As `load_quotas`.
+    """
+    quotas, tighten = load_quotas(reader), context.state.tighten
+    return quotas if tighten is None else tighten(quotas)
+
+
 def set_quotas(context: StoreContext, quotas: Quotas) -> None:
     """Keep the quotas of a store, in its journal too.
 

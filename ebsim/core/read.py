@@ -1,7 +1,9 @@
 """Reading blocks of snapshots: from a block index to checked bytes."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ebsim.core.access import usable_snapshot
 from ebsim.core.block_maps import LEAF_BLOCKS, find_leaf, load_page
@@ -17,9 +19,12 @@ from ebsim.format.catalog_values import FIRST_BLOCK, BlockRecord
 from ebsim.format.sealing import SEAL_SIZE, SegmentCipher
 from ebsim.format.segment import RecordHeader, RecordKind
 from ebsim.ids import SnapshotId
+from ebsim.storage.buffers import block_buffer
 from ebsim.storage.catalog import CatalogReader
 from ebsim.storage.codecs import BlockDecoder
 from ebsim.units import BLOCK_SIZE, block_count
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +88,19 @@ class _Local(threading.local):
 
     def __init__(self) -> None:
         self.decoder = BlockDecoder()
-        self.opened = memoryview(bytearray(BLOCK_SIZE))
+        self.opened = block_buffer()
+
+
+_LOCAL = _Local()
+"""For single blocks: buffers that are made anew cost more than the rest of a read."""
 
 
 class BlockLoader:
     """Loads stored blocks with every check. May be used from several threads."""
 
-    def __init__(self, context: StoreContext) -> None:
+    def __init__(self, context: StoreContext, local: _Local | None = None) -> None:
         self._context = context
-        self._local = _Local()
+        self._local = local or _Local()
 
     def load(self, place: BlockPlace) -> memoryview:
         """Return the plain bytes of a stored block, valid until this thread loads the next.
@@ -105,9 +114,20 @@ class BlockLoader:
             CorruptionError: The bytes are not those that were stored.
             EbsimError: The block is encrypted and its key cannot be had (`open_domain`).
         """
+        return self._load_where_it_is(place, self._load)
+
+    def load_own(self, place: BlockPlace) -> bytes | memoryview:
+        """Return the same, valid for as long as it is kept; copied only where it must be.
+
+        Raises:
+            CorruptionError, EbsimError: As `load`.
+        """
+        return self._load_where_it_is(place, self._load_own)
+
+    def _load_where_it_is(self, place: BlockPlace, load: Callable[[BlockPlace], T]) -> T:
         while True:
             try:
-                return self._load(place)
+                return load(place)
             except CorruptionError:
                 now = self._moved_to(place)
                 if now is None:
@@ -147,6 +167,16 @@ class BlockLoader:
         header, payload = self._read(place)
         return self._decode(place, open_domain(self._context, header.domain), header, payload)
 
+    def _load_own(self, place: BlockPlace) -> bytes | memoryview:
+        header, payload = self._read(place)
+        domain = open_domain(self._context, header.domain)
+        cipher = domain.cipher(place.segment_id)
+        if cipher is not None:
+            payload = self._open(cipher, header, payload)
+        block = self._local.decoder.decode_own(header, payload)
+        self._prove(place, domain, block)
+        return bytes(block) if cipher is not None else block
+
     def _read(self, place: BlockPlace) -> tuple[RecordHeader, memoryview]:
         record = place.record
         header, payload = self._context.segments.read_record(
@@ -163,9 +193,12 @@ class BlockLoader:
         if cipher is not None:
             payload = self._open(cipher, header, payload)
         block = self._local.decoder.decode(header, payload)
+        self._prove(place, domain, block)
+        return block
+
+    def _prove(self, place: BlockPlace, domain: Domain, block: bytes | memoryview) -> None:
         if domain.hash_block(block) != place.record.block_hash:
             raise self._corrupt(place, "the block hash of its bytes differs")
-        return block
 
     def _open(self, cipher: SegmentCipher, header: RecordHeader, payload: memoryview) -> memoryview:
         """Return what a payload seals, in this thread's buffer."""
@@ -194,7 +227,7 @@ def ensure_still_there(
             ) from error
 
 
-def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> bytes:
+def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> bytes | memoryview:
     """Return the 524,288 bytes of one block of a snapshot; zeros where nothing was written.
 
     Costs four page look-ups and one decompression, whatever the chain's length.
@@ -218,7 +251,7 @@ def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> by
     if place is None:
         return bytes(BLOCK_SIZE)
     try:
-        return bytes(BlockLoader(context).load(place))
+        return BlockLoader(context, _LOCAL).load_own(place)
     except CorruptionError as error:
         ensure_still_there(context, snapshot_id, error)
         raise

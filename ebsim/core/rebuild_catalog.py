@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ebsim.core.damaged_blocks import damaged_key
 from ebsim.core.image_links import link_key
+from ebsim.core.image_settling import settled
 from ebsim.core.ledger import record_events
 from ebsim.core.rebuild_journal import History
 from ebsim.core.rebuild_maps import LOST_EXTENT, Blocks, Needs
@@ -233,7 +234,8 @@ def _named_entries(history: History) -> Iterator[Entry]:
         facts = {"identity": identity, "volume_id": volume_id}
         yield Table.SOURCES, source_key(owner, identity), encode_json(facts)
     for image in history.images.values():
-        yield Table.IMAGES, image.image_id.encode(), encode_image(image)
+        known = encode_image(settled(image, history.snapshots))
+        yield Table.IMAGES, image.image_id.encode(), known
         if image.recycled is not None:
             continue  # it holds its snapshots no more
         for snapshot_id in image.snapshot_ids:

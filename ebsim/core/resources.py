@@ -3,6 +3,8 @@
 Each is imported when first used, so that listing snapshots needs none of them.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 from ebsim.config import Quotas
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from ebsim.core.tag_operations import TagOperations
     from ebsim.core.tier_operations import TierOperations
     from ebsim.off_site import OffSiteReport, OffSiteRequest
+
+
+@lru_cache(maxsize=16)
+def _secret(key: bytes, store_id: bytes, purpose: str) -> bytes:
+    from ebsim.format.sealing import derive_key
+
+    return derive_key(key, store_id, b"secret " + purpose.encode("ascii"))
 
 
 class Resources:
@@ -64,10 +73,8 @@ class Resources:
 
     def secret(self, purpose: str) -> bytes:
         """Return 32 bytes that only this store has, other ones for each purpose."""
-        from ebsim.format.sealing import derive_key
-
         header = self._context.header
-        return derive_key(header.hash_key, header.store_id, b"secret " + purpose.encode("ascii"))
+        return _secret(header.hash_key, header.store_id, purpose)
 
     @property
     def now_us(self) -> int:
@@ -174,3 +181,18 @@ class Resources:
 
         with writing(self._context):
             set_quotas(self._context, quotas)
+
+    def watch_making(self, before_copy: Callable[[str], None]) -> None:
+        """Have this be called before each snapshot of this handle is made, as by `Seams`.
+
+        It counts where the seams have nothing of that kind.
+        """
+        self._context.state.before_copy = before_copy
+
+    def tighten_quotas(self, tighten: Callable[[Quotas], Quotas] | None) -> None:
+        """Have quotas of snapshots being made and of volumes be tighter for this handle alone.
+
+        Args:
+            tighten: From the store's quotas to those that are to hold; None: the store's do.
+        """
+        self._context.state.tighten = tighten

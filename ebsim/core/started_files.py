@@ -10,8 +10,8 @@ of a block does not have its digest, and is found when the snapshot is made.
 
 import hashlib
 import threading
-from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ebsim import started_refusals as refusals
 from ebsim.core.context import StoreContext
 from ebsim.core.domains import open_domain
 from ebsim.core.leftovers import STARTED
+from ebsim.core.open_domains import Domain
 from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.catalog_values import Table
 from ebsim.format.put_record import PUT_SIZE, PutCodec, PutRecord
@@ -285,9 +286,6 @@ def open_staging(context: StoreContext, record: SnapshotRecord) -> Staging:
     """
     name = record.snapshot_id
     domain = open_domain(context, record.domain)
-    key = None
-    if domain.data_key is not None:
-        key = derive_key(domain.data_key.block_hash_key(), b"", b"started " + name.encode())
     lock = lock_started(context, name)
     if lock is None:
         raise refusals.being_written_elsewhere(name)
@@ -305,12 +303,62 @@ def open_staging(context: StoreContext, record: SnapshotRecord) -> Staging:
     except OSError as error:
         lock.release()
         raise read_failure(error, path) from error
-    if domain.data_key is not None:
-        data = SealedFile(data, SectorCiphers(domain.data_key.sector_cipher(name)))
-    staging = Staging(path, data, puts, PutCodec(name, key), lock)
+    data, codec = _decoders(name, domain, data)
+    staging = Staging(path, data, puts, codec, lock)
     try:
         staging.load()
     except BaseException:
         staging.close()
         raise
     return staging
+
+
+def _decoders(name: SnapshotId, domain: Domain, data: File) -> tuple[File, PutCodec]:
+    """Return the blocks of a started snapshot as plain bytes, and what reads its list of puts."""
+    if domain.data_key is None:
+        return data, PutCodec(name, None)
+    key = derive_key(domain.data_key.block_hash_key(), b"", b"started " + name.encode())
+    return SealedFile(data, SectorCiphers(domain.data_key.sector_cipher(name))), PutCodec(name, key)
+
+
+@contextmanager
+def reading_staging(
+    context: StoreContext, record: SnapshotRecord
+) -> Iterator[tuple[File, dict[int, bytes], bool]]:
+    """Return a context with the blocks of a started snapshot, for looking at them only.
+
+    Beside the file of blocks there are the digest of each block that was put, and whether the list
+    of puts is whole. Others may put blocks meanwhile.
+
+    Raises:
+        StoreError: They cannot be read.
+        EbsimError: It is encrypted, and its key cannot be had.
+    """
+    name = record.snapshot_id
+    path = folder_of(context) / f"{name}.data"
+    domain = open_domain(context, record.domain)
+    with ExitStack() as stack:
+        try:
+            data = context.files.open(path)
+            stack.callback(data.close)
+            puts = context.files.open(path.with_suffix(".puts"))
+            stack.callback(puts.close)
+            plain, codec = _decoders(name, domain, data)
+            digests, whole = _digests(puts, codec)
+        except OSError as error:
+            raise read_failure(error, path) from error
+        yield plain, digests, whole
+
+
+def _digests(puts: File, codec: PutCodec) -> tuple[dict[int, bytes], bool]:
+    """Return the last digest of each block, and whether all of the list is."""
+    digests: dict[int, bytes] = {}
+    size = puts.size()
+    for end in range(0, size, PUT_SIZE * _READ_PUTS):
+        data = puts.read_at(end, min(PUT_SIZE * _READ_PUTS, size - end))
+        for at in range(0, len(data), PUT_SIZE):
+            record = codec.decode(end + at, data[at : at + PUT_SIZE])
+            if record is None:
+                return digests, False
+            digests[record.index] = record.digest
+    return digests, True

@@ -36,6 +36,7 @@ from ebsim.core.started_files import (
     remove_files,
 )
 from ebsim.core.started_rules import Started, is_being_written
+from ebsim.core.stopping import StoppedError
 from ebsim.errors import (
     KEYRING_FAILURES,
     ConflictError,
@@ -53,10 +54,6 @@ from ebsim.storage.catalog import Catalog, CatalogWriter
 from ebsim.units import BLOCK_SIZE
 
 _log = logging.getLogger(__name__)
-
-
-class StoppedError(BaseException):
-    """The store is being closed: the snapshot stays pending. Not an `Exception`: no failure."""
 
 
 class StagedSource:
@@ -234,6 +231,11 @@ class StartedWrites:
         with lock:
             remove_files(context, name)
         return True
+
+    def unfinished(self) -> list[SnapshotId]:
+        """Return those that are sealed, and made here now or when their turn comes."""
+        with self._mutex:
+            return sorted(self._queued)
 
     def close(self, *, wait: bool) -> None:
         """Close everything.

@@ -19,6 +19,7 @@ from ebsim.core.counters import take
 from ebsim.core.encryption import Preparation, make_domain
 from ebsim.core.encryption_keys import key_to_decrypt, key_to_encrypt, load_defaults
 from ebsim.core.encryption_rules import started_key
+from ebsim.core.quotas import quotas_here
 from ebsim.core.snapshots import NO_SESSION, check_options, pending_snapshots
 from ebsim.core.snapshots import get_snapshot as get_record
 from ebsim.core.volumes import find_volume
@@ -29,7 +30,6 @@ from ebsim.format.records import SnapshotRecord, VolumeRecord, decode_snapshot
 from ebsim.ids import SnapshotId, new_volume_id, parse_snapshot_id
 from ebsim.results import SnapshotState
 from ebsim.started import (
-    PENDING_MAX,
     SIZE_GIB_MAX,
     TIMEOUT_MINUTES_MAX,
     TIMEOUT_MINUTES_MIN,
@@ -175,8 +175,9 @@ def check_pending(context: StoreContext, reader: CatalogReader) -> None:
     """
     pending = (get_record(reader, each) for each in pending_snapshots(reader, NO_SESSION))
     own = [each for each in pending if is_being_written(each) and owns(context.acting, each)]
-    if len(own) >= PENDING_MAX:
-        raise refusals.started_limit(PENDING_MAX)
+    limit = quotas_here(context, reader).pending_started
+    if len(own) >= limit:
+        raise refusals.started_limit(limit)
 
 
 def digest_of(request: StartRequest) -> str:

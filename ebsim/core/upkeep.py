@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ebsim.core.context import StoreContext
+from ebsim.patience import Patience
 from ebsim.progress import Progress, SilentProgress
 from ebsim.reports import CheckReport, CompactReport, RepairReport
 from ebsim.requests import DataCheck
@@ -20,6 +21,16 @@ class Upkeep:
     """What an open store offers for its upkeep."""
 
     _context: StoreContext
+
+    @property
+    def patience(self) -> Patience:
+        """How long operations wait for a volume that another process has open."""
+        return self._context.state.patience
+
+    @patience.setter
+    def patience(self, patience: Patience) -> None:
+        """Wait so long from now on; it holds for all who act through this handle."""
+        self._context.state.patience = patience
 
     def check(
         self, *, data: bool | DataCheck = False, progress: Progress | None = None

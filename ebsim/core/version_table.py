@@ -14,9 +14,12 @@ from ebsim.format.map_page import (
     decode_page,
     empty_page,
     encode_page,
+    kept_page,
     numbers_of,
 )
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
+
+_EMPTY = empty_page()
 
 
 def version_blocks(reader: CatalogReader, versions: Sequence[int]) -> Page:
@@ -40,7 +43,7 @@ def known_version_blocks(reader: CatalogReader, versions: Sequence[int]) -> Page
     """Return the block id of each version, in the same order; 0 where the table has none."""
     blocks = numbers_of(versions)
     for group, places in _groups(versions).items():
-        page = _load(reader, group)
+        page = look_at_versions(reader, group)
         for place in places:
             blocks[place] = page[versions[place] % PAGE_ENTRIES]
     return blocks
@@ -69,6 +72,12 @@ def clear_versions(writer: CatalogWriter, versions: Sequence[int]) -> Page:
         else:
             writer.delete(Table.VERSIONS, number_key(group))
     return blocks
+
+
+def look_at_versions(reader: CatalogReader, group: int) -> Page:
+    """Return a page of the table, which is not to be changed."""
+    value = reader.get(Table.VERSIONS, number_key(group))
+    return _EMPTY if value is None else kept_page(value)
 
 
 def _load(reader: CatalogReader, group: int) -> Page:

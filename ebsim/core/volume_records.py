@@ -15,12 +15,13 @@ from dataclasses import asdict, replace
 from ebsim import refusals
 from ebsim.caller import Caller
 from ebsim.clock import format_time
+from ebsim.config import Quotas
 from ebsim.core.access import owns, usable_snapshot
 from ebsim.core.context import StoreContext
 from ebsim.core.counters import take
 from ebsim.core.filters import Filtering, flag, moment
 from ebsim.core.paging import VOLUME_PAGE_MAX, Pager, page_size
-from ebsim.core.quotas import load_quotas
+from ebsim.core.quotas import quotas_here
 from ebsim.core.tag_rules import check_tags, tag_values
 from ebsim.core.volume_types import validate_modification, validate_new
 from ebsim.format.bin_records import exit_key
@@ -151,13 +152,14 @@ def new_volume_record(
         origin_id=None if origin is None else origin.snapshot_id,
         initialization_rate=request.initialization_rate or 0,
     )
-    _check_quotas(writer, request, record)
+    _check_quotas(writer, quotas_here(context, writer), request, record)
     return record
 
 
-def _check_quotas(reader: CatalogReader, request: VolumeRequest, volume: VolumeRecord) -> None:
-    quotas = load_quotas(reader)
-    check_storage(reader, volume, volume.volume_type, size_gib(volume.size_bytes))
+def _check_quotas(
+    reader: CatalogReader, quotas: Quotas, request: VolumeRequest, volume: VolumeRecord
+) -> None:
+    check_storage(reader, quotas, volume, volume.volume_type, size_gib(volume.size_bytes))
     if request.initialization_rate is not None:
         rates = [
             each.initialization_rate for each in _volumes_beside(reader, volume) if each.origin_hold
@@ -167,14 +169,14 @@ def _check_quotas(reader: CatalogReader, request: VolumeRequest, volume: VolumeR
 
 
 def check_storage(
-    reader: CatalogReader, volume: VolumeRecord, volume_type: str, added_gib: int
+    reader: CatalogReader, quotas: Quotas, volume: VolumeRecord, volume_type: str, added_gib: int
 ) -> None:
     """Check the quota of a volume type before a volume's account takes `added_gib` more of it.
 
     Raises:
         LimitExceededError: VolumeLimitExceeded.
     """
-    limit = load_quotas(reader).storage_gib_per_type
+    limit = quotas.storage_gib_per_type
     if limit is None:
         return
     taken = sum(
@@ -359,6 +361,7 @@ def to_volume(record: VolumeRecord, initialization_percent: int | None = None) -
         encrypted=bool(record.domain),
         kms_key_id=record.kms_key,
         fast_restored=record.fast_restored,
+        source_volume_id=record.source_volume,
         auto_enable_io=record.auto_enable_io,
         attachment=attachment_of(record),
     )
@@ -389,7 +392,7 @@ def modify_volume(
         LimitExceededError: There were too many modifications within 24 hours, or too much storage.
     """
     record = get_managed(writer, parse_volume_id(volume_id))
-    quotas, now_us = load_quotas(writer), context.clock.now_us()
+    quotas, now_us = quotas_here(context, writer), context.clock.now_us()
     allowed = (VolumeState.AVAILABLE, VolumeState.IN_USE)
     if record.state not in allowed:
         raise refusals.volume_state(record.volume_id, record.state, allowed)
@@ -407,7 +410,7 @@ def modify_volume(
         raise refusals.modification_rate(record.volume_id, limit, format_time(free_us))
     same = target.volume_type == original.volume_type
     added_gib = target.size_gib - (original.size_gib if same else 0)
-    check_storage(writer, record, target.volume_type, added_gib)
+    check_storage(writer, quotas, record, target.volume_type, added_gib)
     modified = replace(
         record,
         size_bytes=target.size_gib * GIB,

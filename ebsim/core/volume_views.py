@@ -9,7 +9,7 @@ from ebsim.core.paging import VOLUME_PAGE_MAX, Pager, page_size
 from ebsim.core.volume_records import list_volumes, modification_of
 from ebsim.format.records import VolumeRecord
 from ebsim.requests import VolumeQuery
-from ebsim.results import Volume, VolumeModification, VolumeModificationPage
+from ebsim.results import Volume, VolumeModification, VolumeModificationPage, VolumeState
 from ebsim.units import MIB
 from ebsim.volume_status import VolumeInitialization, VolumeStatus, VolumeStatusPage
 
@@ -114,7 +114,7 @@ def _pager(context: StoreContext, what: str, query: VolumeQuery) -> Pager:
 def _status(volume: Volume) -> VolumeStatus:
     """Return a volume's status (semantics section 3.3; the words of the states are assumed)."""
     initialization = _initialization(volume)
-    loaded = volume.initialization_percent == 100
+    loaded = initialization is not None and initialization.progress_percent == 100
     state = "completed" if loaded else "initializing"
     performance = "normal" if volume.volume_type in _PROVISIONED else "not-applicable"
     return VolumeStatus(
@@ -131,6 +131,9 @@ def _status(volume: Volume) -> VolumeStatus:
 
 
 def _initialization(volume: Volume) -> VolumeInitialization | None:
+    if volume.source_volume_id:  # copied as a whole before it is available
+        copied = 100 if volume.state is not VolumeState.CREATING else 0
+        return VolumeInitialization(kind="volume-copy", progress_percent=copied, remaining_s=None)
     if not volume.snapshot_id:
         return None
     rate, percent = volume.initialization_rate, volume.initialization_percent

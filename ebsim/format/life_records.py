@@ -30,6 +30,7 @@ class ImageRecord:
         owner: The account it belongs to.
         region: The Region it lies in.
         recycled: While it is in the Recycle Bin: for how long (`ebsim.format.bin_records.Stay`).
+        source_instance: The instance that it was made of; empty: none.
     """
 
     image_id: ImageId
@@ -46,6 +47,7 @@ class ImageRecord:
     owner: str = OWNER_DEFAULT
     region: str = REGION_DEFAULT
     recycled: dict[str, Any] | None = None
+    source_instance: str = ""
 
     @property
     def snapshot_ids(self) -> list[SnapshotId]:
@@ -68,6 +70,7 @@ class ImageRecord:
             deprecated=deprecation is not None and deprecation <= now_us,
             owner=self.owner,
             tags=dict(self.tags),
+            source_instance_id=self.source_instance,
         )
 
 

@@ -13,9 +13,10 @@ ids mostly count upwards, so 2048 bytes become 25 to 1300 (decision 001). In mem
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from operator import sub
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import zstandard
 
@@ -26,6 +27,14 @@ MAP_LEVELS = 4
 _COMPRESSION_LEVEL = 1
 _NUMBER_BYTES = 8
 _NUMBER_MASK = (1 << 64) - 1
+_PAGES_REMEMBERED = 512
+"""The upper pages of a map are asked for again and again; 512 take 1 MiB."""
+
+_COMPRESSORS: list[zstandard.ZstdCompressor] = []
+_DECOMPRESSORS: list[zstandard.ZstdDecompressor] = []
+"""Those that no thread is using. To make one takes longer than to use it for a page."""
+
+T = TypeVar("T")
 
 Page: TypeAlias = "array[int]"
 """Unsigned 64-bit numbers, of type code `Q`; a page has 256 of them."""
@@ -39,6 +48,16 @@ def numbers_of(values: Iterable[int]) -> Page:
 def empty_page() -> Page:
     """Return a page of zeros."""
     return array("Q", bytes(PAGE_ENTRIES * _NUMBER_BYTES))
+
+
+@lru_cache(maxsize=1024)
+def kept_page(data: bytes) -> Page:
+    """Return the page that `data` holds; do not change it: those used last are kept, decoded.
+
+    Raises:
+        CorruptionError: It is no page of 256 entries.
+    """
+    return decode_page(data)
 
 
 def own_places(page: Page, others: Sequence[Page]) -> list[int]:
@@ -60,7 +79,10 @@ def encode_numbers(numbers: Sequence[int]) -> bytes:
         )
     raw = _little_endian(steps).tobytes()
     transposed = b"".join([raw[place::_NUMBER_BYTES] for place in range(_NUMBER_BYTES)])
-    return zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL).compress(transposed)
+    compressor = _take(_COMPRESSORS) or zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL)
+    data = compressor.compress(transposed)
+    _COMPRESSORS.append(compressor)
+    return data
 
 
 def decode_numbers(data: bytes, count_max: int) -> Page:
@@ -73,9 +95,9 @@ def decode_numbers(data: bytes, count_max: int) -> Page:
         size = zstandard.frame_content_size(data)
         if not 0 < size <= count_max * _NUMBER_BYTES or size % _NUMBER_BYTES:
             raise CorruptionError("a page of a wrong size", ErrorCode.CORRUPT_CATALOG)
-        transposed = zstandard.ZstdDecompressor().decompress(
-            data, max_output_size=size, allow_extra_data=False
-        )
+        decompressor = _take(_DECOMPRESSORS) or zstandard.ZstdDecompressor()
+        transposed = decompressor.decompress(data, max_output_size=size, allow_extra_data=False)
+        _DECOMPRESSORS.append(decompressor)
     except zstandard.ZstdError as error:
         raise CorruptionError(f"no page: {error}", ErrorCode.CORRUPT_CATALOG) from None
     raw = bytearray(size)
@@ -87,6 +109,14 @@ def decode_numbers(data: bytes, count_max: int) -> Page:
         return array("Q", accumulate(steps))
     except OverflowError:  # a step of more than half the range, the other way round
         return array("Q", [number & _NUMBER_MASK for number in accumulate(steps)])
+
+
+def _take(idle: list[T]) -> T | None:
+    """Take one of what no other thread is using, if there is one."""
+    try:
+        return idle.pop()
+    except IndexError:
+        return None
 
 
 def _little_endian(numbers: Page) -> Page:
@@ -108,6 +138,11 @@ def decode_page(data: bytes) -> Page:
     Raises:
         CorruptionError: It is no page of 256 entries.
     """
+    return _decode_page(data)[:]
+
+
+@lru_cache(maxsize=_PAGES_REMEMBERED)
+def _decode_page(data: bytes) -> Page:
     page = decode_numbers(data, PAGE_ENTRIES)
     if len(page) != PAGE_ENTRIES:
         raise CorruptionError("a page of a wrong size", ErrorCode.CORRUPT_CATALOG)

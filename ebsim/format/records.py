@@ -8,6 +8,7 @@ without a new layout. What there are many of (blocks, pages) has a fixed layout 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT
@@ -53,6 +54,8 @@ class VolumeRecord:
         domain: The dedup domain of its blocks and of its live data; 0: unencrypted.
         kms_key: The ARN of the KMS key it is encrypted under; empty: it is not.
         last_copy: For what stands for the copies of a lineage: the latest one, begun or completed.
+        source_volume: The volume that it is a copy of; empty: none. It is `creating` until all of
+            it is copied.
         fast_restored: Whether it was made with a credit of fast snapshot restore: it is `creating`
             until all of it is loaded.
         recycled: While it is in the Recycle Bin: for how long (`ebsim.format.bin_records.Stay`).
@@ -91,6 +94,7 @@ class VolumeRecord:
     kms_key: str = ""
     last_copy: str = ""
     fast_restored: bool = False
+    source_volume: str = ""
     recycled: dict[str, Any] | None = None
     auto_enable_io: bool = False
     client_token: str = ""
@@ -224,7 +228,7 @@ class SnapshotRecord:
             parent_id=self.parent_id,
             source=self.source,
             owner=self.owner,
-            encrypted=bool(self.domain),
+            encrypted=bool(self.domain or self.kms_key),
             kms_key_id=self.kms_key,
             data_encryption_key_id=self.data_key_id,
             storage_tier=StorageTier(self.tier),
@@ -272,8 +276,11 @@ def encode_snapshot(record: SnapshotRecord) -> bytes:
     return encode_json(asdict(record))
 
 
+@lru_cache(maxsize=1024)
 def decode_snapshot(data: bytes) -> SnapshotRecord:
-    """Return the snapshot record that `data` holds.
+    """Return the snapshot record that `data` holds; do not change what is in it.
+
+    Those used last are kept, decoded: it is the dearest part of describing a few snapshots.
 
     Raises:
         CorruptionError: It is none.

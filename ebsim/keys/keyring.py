@@ -16,10 +16,8 @@ from pathlib import Path
 
 from ebsim.caller import Caller
 from ebsim.ids import new_data_key_id, new_key_id
-from ebsim.keys import recovery_copy, refusals, rules
-from ebsim.keys.keyring_file import (
-    write_private,
-)
+from ebsim.keys import recovery_copy, rules
+from ebsim.keys.keyring_file import write_new_private
 from ebsim.keys.materials import Materials, NewDataKey
 from ebsim.keys.names import DEFAULT_ALIAS, alias_arn, parse_reference
 from ebsim.keys.open_keyring import KeyringSeams, OpenKeyring, Present
@@ -35,7 +33,6 @@ from ebsim.keys.records import (
 )
 from ebsim.keys.unlocking import NO_PROTECTION, Unlocking
 from ebsim.keys.wrapping import KEY_SIZE, Binding, decode_wrapped
-from ebsim.storage.failures import write_failure
 
 KEYRING_ID_SIZE = 16
 GRANT_ID_SIZE = 32
@@ -189,14 +186,7 @@ class Keyring:
             StoreError, LimitExceededError: It cannot be written.
             InvalidInputError, WrongKeyError, CorruptionError: As `unlock`.
         """
-        files, text = self._ring.seams.files, self.recovery_text()
-        try:
-            if path.name in files.list(path.parent):
-                raise refusals.keyring_exists(path)
-            write_private(path, text.encode("ascii"), files)
-            files.sync_directory(path.parent)
-        except OSError as error:
-            raise write_failure(error, path) from error
+        write_new_private(path, self.recovery_text().encode("ascii"), self._ring.seams.files)
 
     def destroy_deleted_keys(self) -> list[str]:
         """Destroy the materials of keys whose waiting time is over; return the keys' ARNs.
@@ -218,8 +208,13 @@ class Keyring:
 
     # keys
 
-    def create_key(self, caller: Caller, description: str = "") -> KmsKey:
-        """Make a customer managed key.
+    def create_key(
+        self,
+        caller: Caller,
+        description: str = "",
+        change: Callable[[KmsKey], KmsKey] | None = None,
+    ) -> KmsKey:
+        """Make a customer managed key; `change` is applied to it before it is kept.
 
         Raises:
             InvalidInputError: The description is too long.
@@ -227,13 +222,13 @@ class Keyring:
         """
         rules.check_description(description)
 
-        def change(present: Present) -> tuple[KeyringContents, KmsKey]:
-            key = present.materials.with_new(
-                self._made(caller, present.now_us, description), present.now_us
-            )
+        def make(present: Present) -> tuple[KeyringContents, KmsKey]:
+            made = self._made(caller, present.now_us, description)
+            made = made if change is None else change(made)
+            key = present.materials.with_new(made, present.now_us)
             return rules.with_new_key(present.contents, key), key
 
-        return self._ring.change(change)
+        return self._ring.change(make)
 
     def default_key(self, caller: Caller) -> KmsKey:
         """Return the AWS managed key of EBS (`alias/aws/ebs`), made at the first need.
@@ -283,7 +278,7 @@ class Keyring:
         Raises:
             NotFoundError, ConflictError: As `resolve`.
         """
-        key = self._find(caller, reference)
+        key = self.find(caller, reference)
         rules.require_right(key, caller, KeyOperation.DESCRIBE_KEY)
         return key
 
@@ -298,7 +293,7 @@ class Keyring:
             InvalidInputError: It is too long.
             NotFoundError, ConflictError: There is no such key, or it may not be changed.
         """
-        return self._change_key(
+        return self.change_key(
             caller, reference, lambda key, _: rules.with_description(key, caller, text)
         )
 
@@ -308,7 +303,7 @@ class Keyring:
         Raises:
             NotFoundError, ConflictError: There is no such key, or it may not be changed.
         """
-        return self._change_key(
+        return self.change_key(
             caller, reference, lambda key, _: rules.with_state(key, caller, KeyState.ENABLED)
         )
 
@@ -318,7 +313,7 @@ class Keyring:
         Raises:
             NotFoundError, ConflictError: There is no such key, or it may not be changed.
         """
-        return self._change_key(
+        return self.change_key(
             caller, reference, lambda key, _: rules.with_state(key, caller, KeyState.DISABLED)
         )
 
@@ -331,7 +326,7 @@ class Keyring:
             InvalidInputError: So many days are not possible.
             NotFoundError, ConflictError: There is no such key, or it may not be changed.
         """
-        return self._change_key(
+        return self.change_key(
             caller, reference, lambda key, now_us: rules.with_deletion(key, caller, days, now_us)
         )
 
@@ -341,7 +336,7 @@ class Keyring:
         Raises:
             NotFoundError, ConflictError: There is no such key, or it is not pending deletion.
         """
-        return self._change_key(
+        return self.change_key(
             caller, reference, lambda key, _: rules.without_deletion(key, caller)
         )
 
@@ -405,7 +400,7 @@ class Keyring:
         """
         keys = self.list_keys(caller)
         if reference is not None:
-            keys = [self._find(caller, reference)]
+            keys = [self.find(caller, reference)]
             rules.require_owner(keys[0], caller, "ListAliases")
         found = [_alias(name, key) for key in keys for name in key.aliases]
         return sorted(found, key=lambda alias: alias.name)
@@ -419,6 +414,7 @@ class Keyring:
         grantee: str,
         operations: Iterable[KeyOperation] = EBS_OPERATIONS,
         name: str = "",
+        retiring: str = "",
     ) -> KeyGrant:
         """Let another account use a key; an equal grant that is there already is returned.
 
@@ -429,7 +425,7 @@ class Keyring:
             LimitExceededError: The key has as many as it may have.
         """
         wanted = set(operations)
-        rules.check_grant(grantee, wanted, name)
+        rules.check_grant(grantee, wanted, name, retiring)
         ordered = tuple(operation for operation in KeyOperation if operation in wanted)
 
         def change(present: Present) -> tuple[KeyringContents, KeyGrant]:
@@ -442,6 +438,7 @@ class Keyring:
                 operations=ordered,
                 name=name,
                 created_us=present.now_us,
+                retiring=retiring,
             )
             changed, granted = rules.with_grant(key, caller, grant)
             return (contents if changed is key else contents.with_key(changed)), granted
@@ -454,7 +451,7 @@ class Keyring:
         Raises:
             NotFoundError: There is no such key or grant, or the caller has nothing to do with it.
         """
-        self._change_key(
+        self.change_key(
             caller, reference, lambda key, _: rules.without_grant(key, caller, grant_id)
         )
 
@@ -464,7 +461,7 @@ class Keyring:
         Raises:
             NotFoundError, ConflictError: There is no such key, or it is another account's.
         """
-        key = self._find(caller, reference)
+        key = self.find(caller, reference)
         rules.require_owner(key, caller, "ListGrants")
         return list(key.grants)
 
@@ -545,9 +542,11 @@ class Keyring:
 
     # within
 
-    def _change_key(
+    def change_key(
         self, caller: Caller, reference: str, change: Callable[[KmsKey, int], KmsKey]
     ) -> KmsKey:
+        """Keep what `change` makes of a key and the time; it is found within the same change."""
+
         def change_found(present: Present) -> tuple[KeyringContents, KmsKey]:
             contents = present.contents
             key = rules.find(contents, reference, caller, present.now_us)
@@ -570,7 +569,8 @@ class Keyring:
 
         return self._ring.change(change)
 
-    def _find(self, caller: Caller, reference: str) -> KmsKey:
+    def find(self, caller: Caller, reference: str) -> KmsKey:
+        """Return a key, whatever the caller may do with it; NotFoundError: there is none."""
         contents = self._ring.read().contents
         return rules.find(contents, reference, caller, self._ring.seams.clock.now_us())
 

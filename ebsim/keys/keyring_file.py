@@ -249,3 +249,19 @@ def write_private(path: Path, data: bytes, files: Files) -> None:
         raise
     finally:
         file.close()
+
+
+def write_new_private(path: Path, data: bytes, files: Files) -> None:
+    """Write and sync a new file of mode 0600, and its folder.
+
+    Raises:
+        ConflictError: There is a file.
+        StoreError, LimitExceededError: It cannot be written.
+    """
+    try:
+        if path.name in files.list(path.parent):
+            raise keyring_exists(path)
+        write_private(path, data, files)
+        files.sync_directory(path.parent)
+    except OSError as error:
+        raise write_failure(error, path) from error

@@ -56,6 +56,7 @@ class KeyGrant:
         operations: What it may.
         name: Free text, may be empty.
         created_us: When it was given.
+        retiring: Another account that may end it; empty: none.
     """
 
     grant_id: str
@@ -64,6 +65,7 @@ class KeyGrant:
     operations: tuple[KeyOperation, ...]
     name: str = ""
     created_us: int
+    retiring: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,8 @@ class KmsKey:
         aliases: Names, each with `alias/`, in the order in which they were given.
         grants: Rights of other accounts, oldest first.
         materials: All versions, oldest first; the last one wraps.
+        policy: What its owner said of who may use it (`ebsim.keys.key_policies`); empty: nothing.
+        tags: Key to value.
     """
 
     key_id: KeyId
@@ -110,6 +114,8 @@ class KmsKey:
     aliases: tuple[str, ...] = ()
     grants: tuple[KeyGrant, ...] = field(default=(), repr=False)
     materials: tuple[KeyMaterial, ...] = field(repr=False)
+    policy: str = field(default="", repr=False)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def arn(self) -> str:
@@ -183,6 +189,7 @@ def key_fields(key: KmsKey) -> dict[str, Any]:
                 "operations": list(grant.operations),
                 "name": grant.name,
                 "created_us": grant.created_us,
+                **({"retiring": grant.retiring} if grant.retiring else {}),
             }
             for grant in key.grants
         ],
@@ -194,6 +201,8 @@ def key_fields(key: KmsKey) -> dict[str, Any]:
             }
             for material in key.materials
         ],
+        **({"policy": key.policy} if key.policy else {}),
+        **({"tags": dict(key.tags)} if key.tags else {}),
     }
 
 

@@ -17,8 +17,8 @@ people. Kinds, in their order:
     data   the material: base32 in groups of four; `data+` continues it
     end    the number of keys, and a check of everything
 
-A copy opens everything that its keys ever wrapped, passphrase or not. Descriptions and grants are
-not in it. A key that was pending deletion comes back disabled.
+A copy opens everything that its keys ever wrapped, passphrase or not. Descriptions, grants,
+policies and tags are not in it. A key that was pending deletion comes back disabled.
 """
 
 import base64

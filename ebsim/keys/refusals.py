@@ -59,12 +59,14 @@ def grant_not_found(grant_id: str, key_arn: str) -> NotFoundError:
 
 def key_disabled(key_arn: str) -> ConflictError:
     """Return the refusal to use a key that is disabled."""
-    return ConflictError(f"{key_arn} is disabled.", ErrorCode.KEY_DISABLED)
+    return ConflictError(f"{key_arn} is disabled. Enable it first.", ErrorCode.KEY_DISABLED)
 
 
 def key_pending_deletion(key_arn: str) -> ConflictError:
     """Return the refusal to use or change a key that is going to be deleted."""
-    return ConflictError(f"{key_arn} is pending deletion.", ErrorCode.KEY_INVALID_STATE)
+    return ConflictError(
+        f"{key_arn} is pending deletion. Cancel that first.", ErrorCode.KEY_INVALID_STATE
+    )
 
 
 def key_not_pending_deletion(key_arn: str) -> ConflictError:
@@ -89,6 +91,35 @@ def managed_by_aws(operation: str, key_arn: str) -> ConflictError:
         f"kms:{operation} is not possible on {key_arn}: it is an AWS managed key",
         ErrorCode.ACCESS_DENIED,
     )
+
+
+def malformed_policy(why: str) -> InvalidInputError:
+    """Return the refusal of a key policy that is none."""
+    return InvalidInputError(f"The new key policy is malformed: {why}.", ErrorCode.MALFORMED_POLICY)
+
+
+def unsupported_policy(why: str) -> InvalidInputError:
+    """Return the refusal of a key policy whose meaning ebsim does not carry out."""
+    return InvalidInputError(
+        f"ebsim cannot carry out the key policy: {why}.", ErrorCode.UNSUPPORTED_KEY_OPERATION
+    )
+
+
+def policy_too_long(limit_bytes: int) -> LimitExceededError:
+    """Return the refusal of a key policy that is too long."""
+    return LimitExceededError(
+        f"A key policy has at most {limit_bytes:,} bytes.", ErrorCode.POLICY_LIMIT_EXCEEDED
+    )
+
+
+def policy_not_found(name: str, key_arn: str) -> NotFoundError:
+    """Return the refusal of a policy of another name than the only one."""
+    return NotFoundError(f"{key_arn} has no policy {name[:128]!r}", ErrorCode.KEY_NOT_FOUND)
+
+
+def invalid_tag(why: str) -> InvalidInputError:
+    """Return the refusal of a key's tag."""
+    return InvalidInputError(f"The tag is invalid: {why}.", ErrorCode.INVALID_KEY_TAG)
 
 
 # messages

@@ -21,6 +21,7 @@ from dataclasses import replace
 from ebsim.caller import Caller
 from ebsim.ids import parse_account
 from ebsim.keys import refusals
+from ebsim.keys.key_policies import policy_allows
 from ebsim.keys.names import (
     DEFAULT_ALIAS,
     Reference,
@@ -108,14 +109,17 @@ def _with_alias(contents: KeyringContents, wanted: Reference, now_us: int) -> Km
 
 
 def require_right(key: KmsKey, caller: Caller, operation: KeyOperation) -> None:
-    """See that an account may do this with a key: its owner may, and whom it was granted.
+    """See that an account may do this with a key.
+
+    Its owner may, and whom it was granted, or whom the key's policy allows it.
 
     Raises:
         ConflictError: It may not (AccessDeniedException).
     """
-    if caller.account != key.account and not any(
+    granted = caller.account == key.account or any(
         grant.grantee == caller.account and operation in grant.operations for grant in key.grants
-    ):
+    )
+    if not granted and not policy_allows(key.policy, caller.account, operation):
         raise refusals.access_denied(caller.account, operation, key.arn)
 
 
@@ -339,13 +343,18 @@ def _without_name(key: KmsKey, name: str) -> KmsKey:
 # grants
 
 
-def check_grant(grantee: str, operations: Iterable[KeyOperation], name: str) -> None:
+def check_grant(
+    grantee: str, operations: Iterable[KeyOperation], name: str, retiring: str = ""
+) -> None:
     """See that a grant has a proper form.
 
     Raises:
-        InvalidInputError: The grantee is no account, it grants nothing, or its name is too long.
+        InvalidInputError: The grantee, or who may retire it, is no account, it grants nothing, or
+            its name is too long.
     """
     parse_account(grantee)
+    if retiring:
+        parse_account(retiring)
     if not tuple(operations):
         raise refusals.invalid_value("a grant needs at least one operation")
     if len(name) > GRANT_NAME_SIZE_MAX:
@@ -376,13 +385,13 @@ def with_grant(key: KmsKey, caller: Caller, grant: KeyGrant) -> tuple[KmsKey, Ke
 
 
 def without_grant(key: KmsKey, caller: Caller, grant_id: str) -> KmsKey:
-    """Return a key without a grant: its owner, the grant's issuer and its grantee may end it.
+    """Return a key without a grant: its owner, its issuer, grantee and retirer may end it.
 
     Raises:
         NotFoundError: There is no such grant, or the caller has nothing to do with it.
     """
     for grant in key.grants:
-        concerned = (key.account, grant.issuer, grant.grantee)
+        concerned = (key.account, grant.issuer, grant.grantee, grant.retiring)
         if grant.grant_id == grant_id and caller.account in concerned:
             return replace(key, grants=tuple(each for each in key.grants if each is not grant))
     raise refusals.grant_not_found(grant_id, key.arn)

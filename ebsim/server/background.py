@@ -2,10 +2,12 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from ebsim.errors import EbsimError
+from ebsim.errors import EbsimError, SourceError
+from ebsim.progress import Progress, SilentProgress
 from ebsim.server.protocol.wire import FaultError
 
 _LOG = logging.getLogger("ebsim.server")
@@ -16,13 +18,47 @@ BEGINNING_MAX = 8
 Begun = Callable[[str], None]
 
 
-class Background:
-    """Threads of a server. May be used by several threads."""
+class _UntilStopped(SilentProgress):
+    """A listener that ends what it listens to."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopped: threading.Event) -> None:
+        self._stopped = stopped
+
+    def start(self, label: str, total_bytes: int) -> None:
+        """Let a phase begin.
+
+        Raises:
+            SourceError: The server has stopped.
+        """
+        self.advance(0)
+
+    def advance(self, done_bytes: int) -> None:
+        """Let it go on.
+
+        Raises:
+            SourceError: The server has stopped.
+        """
+        if self._stopped.is_set():
+            raise SourceError("the server was stopped before the copy was completed")
+
+
+class Background:
+    """Threads of a server. May be used by several threads.
+
+    Args:
+        beginning_max: Requests that may wait at once for their work to begin.
+    """
+
+    def __init__(self, beginning_max: int = BEGINNING_MAX) -> None:
         self._threads: set[threading.Thread] = set()
         self._mutex = threading.Lock()
-        self._beginning = threading.BoundedSemaphore(BEGINNING_MAX)
+        self._beginning = threading.BoundedSemaphore(beginning_max)
+        self._stopped = threading.Event()
+
+    @property
+    def progress(self) -> Progress:
+        """What work that can be given up is to tell its progress to."""
+        return _UntilStopped(self._stopped)
 
     def begin(self, name: str, work: Callable[[Begun], str]) -> str:
         """Have work go on by itself; return the id of what it makes as soon as there is one.
@@ -47,14 +83,25 @@ class Background:
         finally:
             self._beginning.release()
 
-    def wait(self) -> None:
-        """Wait until all that was begun is done."""
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until all that was begun is done.
+
+        Args:
+            timeout_s: What is not done after so many seconds, and tells its progress, is given up;
+                None: nothing is.
+        """
+        end = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             with self._mutex:
                 thread = next(iter(self._threads), None)
             if thread is None:
                 return
-            thread.join()
+            if end is None or self._stopped.is_set():
+                thread.join()
+                continue
+            thread.join(max(0.0, end - time.monotonic()))
+            if time.monotonic() >= end:
+                self._stopped.set()
 
     def _run(self, name: str, work: Callable[[Begun], str], made: "Future[str]") -> None:
         try:

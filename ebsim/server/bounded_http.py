@@ -13,21 +13,17 @@ import asyncio
 from http import HTTPStatus
 
 from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
-HEAD_MAX = 64 * 1024
-"""Bytes of a request's head: its line and its fields."""
+from ebsim.server.limits import HttpLimits
 
-FIELDS_MAX = 200
-REQUEST_S = 60
-"""How long a request may take to arrive, and a connection may be without its first one."""
-
-RESPONSE_S = 60
-"""How long a client may let wait what it does not read."""
+TLS_CLOSE_S = 0.05
+"""How long an idle TLS connection has to close when the server stops."""
 
 
 class RefusedRequestError(Exception):
@@ -35,8 +31,13 @@ class RefusedRequestError(Exception):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """The connection of one client."""
+    """The connection of one client.
 
+    Attributes:
+        limits: What it may.
+    """
+
+    limits = HttpLimits()
     _arriving: asyncio.TimerHandle | None = None
     _leaving: asyncio.TimerHandle | None = None
     _at_work: RequestResponseCycle | None = None
@@ -75,7 +76,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if was_in_head and self._in_head and not self.transport.is_closing():
             self._head_size += len(data)
-            if self._head_size > HEAD_MAX:
+            if self._head_size > self.limits.head_bytes:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     # what the parser tells
@@ -98,7 +99,7 @@ class BoundedHttp(HttpToolsProtocol):
             elif name == b"transfer-encoding":
                 encodings += 1 if value.lower() == b"chunked" else 2
         self._fields = len(self.headers)
-        if size > HEAD_MAX or self._fields > FIELDS_MAX:
+        if size > self.limits.head_bytes or self._fields > self.limits.fields:
             self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             raise RefusedRequestError("a head that is too large")
         if self.parser.should_upgrade() or self.parser.get_http_version() not in {"1.0", "1.1"}:
@@ -107,6 +108,16 @@ class BoundedHttp(HttpToolsProtocol):
             raise RefusedRequestError("a body of uncertain length")
         self._in_head = False
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, as the bytes that it came in: uvicorn copies them twice more."""
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body = cycle.body + body if cycle.body else body  # type: ignore[assignment]
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """End with a request's body; there are no fields after it."""
@@ -140,6 +151,16 @@ class BoundedHttp(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
         self._await_reader()
 
+    def shutdown(self) -> None:
+        """End soon, as the server stops; a TLS client that is idle need not agree to it."""
+        super().shutdown()
+        if self.transport.is_closing() and self.transport.get_extra_info("sslcontext"):
+            self.loop.call_later(TLS_CLOSE_S, self._abort_if_sent)
+
+    def _abort_if_sent(self) -> None:
+        if self.transport.get_write_buffer_size() == 0:
+            self.transport.abort()
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request of ours, and end; what is at work is answered before."""
         if self._at_work is not None and self._is_busy():
@@ -170,7 +191,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._since is None:
             self._since = self.loop.time()
             if self._arriving is None:  # one timer for many requests
-                self._arriving = self.loop.call_later(REQUEST_S, self._look)
+                self._arriving = self.loop.call_later(self.limits.request_s, self._look)
 
     def _request_arrived(self) -> None:
         self._since = None
@@ -182,7 +203,7 @@ class BoundedHttp(HttpToolsProtocol):
             return
         if self._is_busy():  # the server itself, with the one before
             self._since = self.loop.time()
-        left = self._since + REQUEST_S - self.loop.time()
+        left = self._since + self.limits.request_s - self.loop.time()
         if left > 0:
             self._arriving = self.loop.call_later(left, self._look)
         else:
@@ -190,9 +211,14 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _await_reader(self) -> None:
         if self._leaving is None:
-            self._leaving = self.loop.call_later(RESPONSE_S, self.transport.abort)
+            self._leaving = self.loop.call_later(self.limits.response_s, self.transport.abort)
 
     def _response_left(self) -> None:
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None
+
+
+def bounded_by(limits: HttpLimits) -> type[BoundedHttp]:
+    """Return the protocol with these limits; uvicorn makes its connections."""
+    return type("BoundedHttp", (BoundedHttp,), {"limits": limits})

@@ -6,7 +6,7 @@ on the store as the account and in the Region of its signature, and answered, fa
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,13 +15,17 @@ from ebsim.engine import Store
 from ebsim.errors import EbsimError
 from ebsim.server import faults
 from ebsim.server.background import Background
-from ebsim.server.operations import Registry, Served
+from ebsim.server.observing import Seen
+from ebsim.server.operations import Hook, Registry, Served
 from ebsim.server.protocol import codec
 from ebsim.server.protocol.models import SERVICES
 from ebsim.server.protocol.wire import FaultError, HttpRequest, HttpResponse
 from ebsim.server.signatures import Credential, Signer, verify, verify_body
 
 _LOG = logging.getLogger("ebsim.server")
+
+VIEWS_MAX = 256
+"""Accounts in Regions for which the store is kept as they see it."""
 
 UNSIGNED_BODY = frozenset({("ebs", "PutSnapshotBlock")})
 """Operations whose body a checksum of its own proves, if it is not signed."""
@@ -38,6 +42,7 @@ class Endpoint:
             credential of a signature is believed as far as its scope goes.
         now: The time.
         background: What goes on after its request is answered.
+        hooks: What looks at each call before it is carried out, and at its result.
     """
 
     store: Store
@@ -45,15 +50,24 @@ class Endpoint:
     find_credential: Callable[[str], Credential | None] | None
     now: Callable[[], datetime]
     background: Background = field(default_factory=Background)
+    hooks: Sequence[Hook] = ()
+    _views: dict[tuple[str, str], Store] = field(default_factory=dict)
 
-    def answer(self, request: HttpRequest) -> HttpResponse:
-        """Return the response to a request. Nothing is raised."""
+    def answer(self, request: HttpRequest, seen: Seen | None = None) -> HttpResponse:
+        """Return the response to a request. Nothing is raised.
+
+        Args:
+            request: The request.
+            seen: Where what becomes known of it is written to; None: nobody looks.
+        """
         request_id = str(uuid.uuid4())
-        service = "ec2"
+        seen = seen or Seen()
+        seen.request_id = request_id
+        service = _claimed_service(request)
         try:
             signer = self._signer(request)
-            service = _service(signer)
-            return self._served(request, signer, service, request_id)
+            service = seen.service = _service(signer)
+            return self._served(request, signer, seen)
         except FaultError as fault:
             told = faults.for_service(fault, service)
         except EbsimError as error:
@@ -61,23 +75,41 @@ class Endpoint:
         except Exception:  # noqa: BLE001 - told to the log, and to the client as InternalError
             _LOG.exception("request %s failed", request_id)
             told = faults.for_service(faults.internal_error(), service)
+        seen.code = told.code
         return codec.write_fault(service, told, request_id)
 
-    def _served(
-        self, request: HttpRequest, signer: Signer, service: str, request_id: str
-    ) -> HttpResponse:
+    def _served(self, request: HttpRequest, signer: Signer, seen: Seen) -> HttpResponse:
+        service = seen.service
         call = codec.read_call(service, request)
+        seen.operation = call.operation
         digest = None
         if self.find_credential is not None:
             may_be_unsigned = (service, call.operation) in UNSIGNED_BODY
             digest = verify_body(signer, request.body, may_be_unsigned=may_be_unsigned)
         operation = self.operations.find(call)
-        caller = parse_caller(signer.credential.account, signer.region)
+        store = self._store_of(signer.credential.account, signer.region)
+        seen.account, seen.region = store.caller.account, store.caller.region
+        served = Served(call, store, seen.request_id, self.background, digest)
+        for hook in self.hooks:
+            hook.before(served)
         if call.parameters.get("DryRun"):
             raise faults.dry_run()
-        store = self.store.as_account(caller.account, caller.region)
-        result = operation(Served(call, store, request_id, self.background, digest))
-        return codec.write_result(call, result, request_id)
+        result = operation(served)
+        for hook in self.hooks:
+            result = hook.after(served, result)
+        return codec.write_result(call, result, seen.request_id)
+
+    def _store_of(self, account: str, region: str) -> Store:
+        """Return the store as an account sees it in a Region."""
+        found = self._views.get((account, region))
+        if found is None:
+            caller = parse_caller(account, region)
+            if len(self._views) >= VIEWS_MAX:
+                self._views.clear()
+            found = self._views[account, region] = self.store.as_account(
+                caller.account, caller.region
+            )
+        return found
 
     def _signer(self, request: HttpRequest) -> Signer:
         if self.find_credential is not None:
@@ -94,6 +126,12 @@ def _service(signer: Signer) -> str:
             403,
         )
     return signer.service
+
+
+def _claimed_service(request: HttpRequest) -> str:
+    """Return in whose form a request is refused that was not proved to be for any service."""
+    claimed = _claimed_signer(request).service
+    return claimed if claimed in SERVICES else _guessed(request)
 
 
 def _claimed_signer(request: HttpRequest) -> Signer:

@@ -14,6 +14,7 @@ _STATUS = {
     "ServiceQuotaExceededException": 402,
     "ConflictException": 409,
     "RequestLimitExceeded": 503,
+    "Unavailable": 503,
     "InternalError": 500,
 }
 """HTTP statuses other than 400, for services whose models do not say (semantics section 9)."""

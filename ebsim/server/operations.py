@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ebsim.caller import Caller
 from ebsim.engine import Store
@@ -45,6 +46,22 @@ class Served:
 
 Operation = Callable[[Served], Document]
 """Does what a call asks, and returns the members of its result."""
+
+
+class Hook(Protocol):
+    """Looks at calls, and may refuse them or change what is told."""
+
+    def before(self, served: Served) -> None:
+        """Look at a call that is about to be carried out.
+
+        Raises:
+            FaultError: It is not.
+        """
+        ...
+
+    def after(self, served: Served, result: Document) -> Document:
+        """Return the result of a call that was carried out, as it is or changed."""
+        ...
 
 
 @dataclass(slots=True)
@@ -105,6 +122,6 @@ def load_operations() -> Registry:
         volume_status,
         volumes,
     )
-    from ebsim.server.kms import granting, managing, using  # noqa: F401
+    from ebsim.server.kms import facts, granting, managing, using  # noqa: F401
 
     return OPERATIONS

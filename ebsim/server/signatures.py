@@ -30,9 +30,10 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_MAX_S = 15 * 60
 EXPIRES_MAX_S = 7 * 24 * 3600
 UNSIGNED = "UNSIGNED-PAYLOAD"
-_TIME = re.compile(r"\d{8}T\d{6}Z\Z", re.ASCII)
+_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z\Z", re.ASCII)
 _FIELD = re.compile(r"(Credential|SignedHeaders|Signature)=([^,\s]+)\Z")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}\Z")
+_NO_TIME = "X-Amz-Date must be a time such as 20260131T120000Z."
 _NOBODY = "ebsim-nobody"
 
 
@@ -83,7 +84,7 @@ class _Claim:
 
     access_key: str
     scope: tuple[str, str, str]
-    time: datetime
+    stamp: str
     signed: tuple[str, ...]
     signature: str
     token: str
@@ -176,7 +177,7 @@ def _claim(request: HttpRequest, now: datetime) -> _Claim:
     if len(set(in_query)) != len(in_query):
         _incomplete("A part of the signature is given twice.")
     if in_header:
-        return _claim_of_headers(request, now)
+        return _claim_of_headers(request, pairs, now)
     if "X-Amz-Algorithm" in query:
         return _claim_of_query(query, pairs, now)
     raise FaultError(
@@ -186,7 +187,7 @@ def _claim(request: HttpRequest, now: datetime) -> _Claim:
     )
 
 
-def _claim_of_headers(request: HttpRequest, now: datetime) -> _Claim:
+def _claim_of_headers(request: HttpRequest, pairs: list[tuple[str, str]], now: datetime) -> _Claim:
     algorithm, _, rest = request.headers["authorization"].strip().partition(" ")
     if algorithm != ALGORITHM:
         _incomplete(f"Only {ALGORITHM} is taken.")
@@ -199,10 +200,9 @@ def _claim_of_headers(request: HttpRequest, now: datetime) -> _Claim:
     if len(fields) != 3:
         _incomplete("The Authorization header needs Credential, SignedHeaders and Signature.")
     stamp = request.headers.get("x-amz-date", "")
-    time = _time(stamp)
-    _check_skew(time, now)
+    _check_skew(_time(stamp), now)
     token = request.headers.get("x-amz-security-token", "")
-    return _built(fields, time, token, _canonical_query(_query_pairs(request)))
+    return _built(fields, stamp, token, _canonical_query(pairs))
 
 
 def _claim_of_query(
@@ -214,7 +214,8 @@ def _claim_of_query(
         name: query.get(f"X-Amz-{name}", "")
         for name in ("Credential", "SignedHeaders", "Signature")
     }
-    time = _time(query.get("X-Amz-Date", ""))
+    stamp = query.get("X-Amz-Date", "")
+    time = _time(stamp)
     expires = query.get("X-Amz-Expires", "")
     if not expires.isascii() or not expires.isdigit() or not 0 < int(expires) <= EXPIRES_MAX_S:
         _incomplete("X-Amz-Expires must be 1 to 604800 seconds.")
@@ -224,15 +225,15 @@ def _claim_of_query(
     if age < -SKEW_MAX_S:
         _check_skew(time, now)
     rest = [(name, text) for name, text in pairs if name != "X-Amz-Signature"]
-    return _built(fields, time, query.get("X-Amz-Security-Token", ""), _canonical_query(rest))
+    return _built(fields, stamp, query.get("X-Amz-Security-Token", ""), _canonical_query(rest))
 
 
-def _built(fields: Mapping[str, str], time: datetime, token: str, query: str) -> _Claim:
+def _built(fields: Mapping[str, str], stamp: str, token: str, query: str) -> _Claim:
     parts = fields["Credential"].rsplit("/", 4)
     if len(parts) != 5 or parts[4] != "aws4_request":
         _incomplete("The credential's scope must be DAY/REGION/SERVICE/aws4_request.")
     access_key, day, region, service, _ = parts
-    if day != f"{time:%Y%m%d}":
+    if day != stamp[:8]:
         raise FaultError(
             "SignatureDoesNotMatch", "The day of the scope is not that of the request's time.", 403
         )
@@ -242,18 +243,19 @@ def _built(fields: Mapping[str, str], time: datetime, token: str, query: str) ->
     if not _SIGNATURE.match(fields["Signature"]):
         _incomplete("The signature must be 64 hexadecimal digits.")
     return _Claim(
-        access_key, (day, region, service), time, signed, fields["Signature"], token, query
+        access_key, (day, region, service), stamp, signed, fields["Signature"], token, query
     )
 
 
 def _time(stamp: str) -> datetime:
+    match = _TIME.match(stamp)
+    if match is None:
+        _incomplete(_NO_TIME)
+    year, month, day, hour, minute, second = map(int, match.groups())
     try:
-        found = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        found = None
-    if found is None or not _TIME.match(stamp):
-        _incomplete("X-Amz-Date must be a time such as 20260131T120000Z.")
-    return found
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:  # no such day
+        _incomplete(_NO_TIME)
 
 
 def _check_skew(time: datetime, now: datetime) -> None:
@@ -282,14 +284,15 @@ def _claimed_body_hash(request: HttpRequest, claim: _Claim) -> str:
 
 
 def _signature(request: HttpRequest, claim: _Claim, secret: str, body_hash: str) -> str:
-    must = {"host", *(name for name in request.headers if name.startswith("x-amz-"))}
-    missing = sorted(must - set(claim.signed))
+    headers, signed = request.headers, frozenset(claim.signed)
+    must = [name for name in headers if name.startswith("x-amz-")]
+    missing = [name for name in ("host", *must) if name not in signed]
     if missing:
-        _incomplete(f"The header {missing[0]} must be signed.")
-    absent = [name for name in claim.signed if name not in request.headers]
+        _incomplete(f"The header {min(missing)} must be signed.")
+    absent = [name for name in claim.signed if name not in headers]
     if absent:
         _incomplete(f"The header {absent[0][:80]} is signed, and was not sent.")
-    lines = [f"{name}:{' '.join(request.headers[name].split())}" for name in claim.signed]
+    lines = [f"{name}:{' '.join(headers[name].split())}" for name in claim.signed]
     canonical = "\n".join(
         (
             request.method,
@@ -305,20 +308,20 @@ def _signature(request: HttpRequest, claim: _Claim, secret: str, body_hash: str)
     to_sign = "\n".join(
         (
             ALGORITHM,
-            f"{claim.time:%Y%m%dT%H%M%SZ}",
+            claim.stamp,
             scope,
             hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest(),
         )
     )
     key = _signing_key(secret, *claim.scope)
-    return hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, to_sign.encode(), "sha256").hex()
 
 
 @lru_cache(maxsize=256)
 def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
     key = f"AWS4{secret}".encode()
     for part in (day, region, service, "aws4_request"):
-        key = hmac.new(key, part.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
+        key = hmac.digest(key, part.encode("utf-8", "surrogateescape"), "sha256")
     return key
 
 
@@ -335,6 +338,8 @@ def _canonical_path(path: str) -> str:
 
 
 def _query_pairs(request: HttpRequest) -> list[tuple[str, str]]:
+    if not request.query:
+        return []
     try:
         return parse_qsl(
             request.query, keep_blank_values=True, max_num_fields=20_000, errors="surrogateescape"

@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 BLOCK_TOKEN_S = 7 * 24 * 3600
 PAGE_TOKEN_S = 60 * 60
 _UNIT = struct.Struct(">QQ")
@@ -45,6 +43,8 @@ class BlockTokens:
         """Return a token for each block of a snapshot, good until a time."""
         if not indices:
             return []
+        import numpy as np  # so that an endpoint starts without it
+
         units = np.empty((len(indices), 2), dtype=">u8")
         units[:, 0] = indices
         units[:, 1] = expires_s
@@ -72,6 +72,12 @@ class BlockTokens:
 
         key = hmac.new(self._secret, f"block {snapshot_id}".encode(), hashlib.sha256).digest()
         return Cipher(AES(key), ECB())  # noqa: S305 - each unit is encrypted once, and is unlike others
+
+
+@lru_cache(maxsize=4)
+def block_tokens(secret: bytes) -> BlockTokens:
+    """Return what makes and reads the block tokens of a store; one, which keeps its ciphers."""
+    return BlockTokens(secret)
 
 
 class PageTokens:

@@ -54,6 +54,23 @@ class BlockDecoder:
             raise CorruptionError(f"a block of {len(block)} bytes where {BLOCK_SIZE} were written")
         return block
 
+    def decode_own(self, header: RecordHeader, payload: memoryview) -> bytes | memoryview:
+        """Return the same, valid for as long as it is kept: `payload`, or memory of its own.
+
+        Raises:
+            CorruptionError: They are not one block's.
+        """
+        if header.codec is Codec.PLAIN:
+            return self.decode(header, payload)
+        try:
+            _check_frame(payload)
+            block = self._zstd.decompress(payload, max_output_size=BLOCK_SIZE)
+        except zstandard.ZstdError as error:
+            raise CorruptionError(f"a compressed frame that cannot be decoded: {error}") from None
+        if len(block) != BLOCK_SIZE:
+            raise CorruptionError(f"a block of {len(block)} bytes where {BLOCK_SIZE} were written")
+        return block
+
     def decode_first_frame(self, data: memoryview) -> memoryview:
         """Return the block of the frame that `data` begins with, whatever follows it.
 
@@ -71,14 +88,23 @@ class BlockDecoder:
     def _decompress(self, payload: memoryview) -> memoryview:
         """Decompress one frame into the buffer, which saves allocating (a third of the time)."""
         try:
-            if zstandard.frame_content_size(payload) != BLOCK_SIZE:
-                raise CorruptionError("a compressed frame of another size than a block")
-            if _frame_size(payload) != len(payload):
-                raise CorruptionError("a compressed frame that is cut off, or not alone")
+            _check_frame(payload)
             with self._zstd.stream_reader(payload, closefd=False) as reader:
                 return self._buffer[: reader.readinto(self._buffer)]
         except zstandard.ZstdError as error:
             raise CorruptionError(f"a compressed frame that cannot be decoded: {error}") from None
+
+
+def _check_frame(payload: memoryview) -> None:
+    """See that a payload is one frame of one block, before a byte of it is decompressed.
+
+    Raises:
+        CorruptionError, zstandard.ZstdError: It is not.
+    """
+    if zstandard.frame_content_size(payload) != BLOCK_SIZE:
+        raise CorruptionError("a compressed frame of another size than a block")
+    if _frame_size(payload) != len(payload):
+        raise CorruptionError("a compressed frame that is cut off, or not alone")
 
 
 def _frame_size(payload: memoryview) -> int:

@@ -465,9 +465,12 @@ def _ensure_known_tables(env: lmdb.Environment, path: Path) -> None:
         )
 
 
+_NAMED = {table: table.value + b"\0" for table in Table}
+
+
 def seal_value(table: Table, key: bytes, value: bytes) -> bytes:
     """Return the checksum that stands behind a value."""
-    return stored_checksum((table.value, b"\0", key, b"\0", value))
+    return stored_checksum((b"".join((_NAMED[table], key, b"\0", value)),))
 
 
 def _unseal(table: Table, key: bytes, sealed: bytes) -> bytes:

@@ -13,7 +13,8 @@ Regions:
     CATALOG_COMMIT   Exclusive while one commits, and looks how a failed commit ended.
     SESSION    One for each writing session: free means that its process is dead.
     VOLUME     Many, by hash of a source's identity or a volume's id: exclusive while a snapshot of
-               it is made.
+               the source is made, or while a process has the volume's live data open; and shared
+               by those who wait for a volume (`ebsim.volumes.turns`).
 """
 
 import errno
@@ -125,6 +126,23 @@ class LockFile:
         """
         return self._hold(0, exclusive=True, wait=False, length=0)
 
+    def is_held(self, region: int) -> bool:
+        """Return whether anybody holds a lock on the region, of this process or another.
+
+        Raises:
+            StoreError: The lock file cannot be opened, or its file system has no locks.
+        """
+        fd = self._open()
+        wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, region, 1, 0)
+        try:
+            found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, wanted)
+        except OSError as error:
+            raise StoreError(f"cannot lock {self._path}: {error.strerror}") from error
+        finally:
+            os.close(fd)
+        kind: int = _FLOCK.unpack(found)[0]
+        return kind != fcntl.F_UNLCK
+
     def hold(self, region: int, *, exclusive: bool = True) -> Lock:
         """Wait for the lock and return it.
 
@@ -136,10 +154,7 @@ class LockFile:
         return lock
 
     def _hold(self, region: int, *, exclusive: bool, wait: bool, length: int = 1) -> Lock | None:
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"cannot open {self._path}: {error.strerror}") from error
+        fd = self._open()
         kind = fcntl.F_WRLCK if exclusive else fcntl.F_RDLCK
         command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
         try:
@@ -152,3 +167,9 @@ class LockFile:
                 return None
             raise StoreError(f"cannot lock {self._path}: {error.strerror}") from error
         return Lock(fd, region, length)
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot open {self._path}: {error.strerror}") from error

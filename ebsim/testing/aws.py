@@ -9,17 +9,21 @@ It listens on a free port of 127.0.0.1, and every request is signed and checked,
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT
 from ebsim.engine import Store
 from ebsim.entropy import SystemEntropy
+from ebsim.errors import ErrorCode, InvalidInputError
 from ebsim.storage.files import PosixFiles
+from ebsim.testing.faults import Faults
 
 if TYPE_CHECKING:
     from ebsim.server.credentials import Credentials
+    from ebsim.server.process import ServeOptions
+    from ebsim.server.request_faults import RequestFaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,15 @@ class RunningEndpoint:
         url: Its URL.
         credentials: Whose requests it takes; more can be made.
         store: The store that it serves.
+        requests: Which calls are throttled.
+        faults: What is to go wrong in the store, if that is known.
     """
 
     url: str
     credentials: "Credentials"
     store: Store
+    requests: "RequestFaults"
+    faults: Faults | None = None
 
     def client(
         self,
@@ -56,23 +64,81 @@ class RunningEndpoint:
             **options,
         )
 
+    def throttle(self, operation: str, nth: int = 1, times: int = 1) -> None:
+        """Throttle the n-th call of an operation from now on, as AWS does.
+
+        Args:
+            operation: `CreateSnapshot`, or `rbin:TagResource` where several services have one.
+            nth: 1: the next call.
+            times: How many calls, beginning with that one. boto3 tries a throttled call again,
+                which is a call, too.
+
+        Raises:
+            InvalidInputError: There is no such operation, or a number is below 1.
+        """
+        self.requests.throttle(operation, nth, times)
+
+    def hold_snapshots(self) -> AbstractContextManager[None]:
+        """Return a context in which snapshots stay pending until `release`, or until its end."""
+        return self._faults().hold_snapshots()
+
+    def release(self, *snapshot_ids: str) -> None:
+        """Let these snapshots be completed though others are held; without an id, all."""
+        self._faults().release(*snapshot_ids)
+
+    def fail_snapshot(self, snapshot_id: str | None = None, reason: str = "told to fail") -> None:
+        """Let a snapshot end as `error`, with this message.
+
+        Args:
+            snapshot_id: A pending snapshot, best held before; None: the next one that begins.
+            reason: What StateMessage says.
+
+        Raises:
+            InvalidInputError: That is no snapshot's id.
+        """
+        if snapshot_id is None:
+            self._faults().fail_next_snapshot(reason)
+        else:
+            self._faults().fail(snapshot_id, reason)
+
+    def _faults(self) -> Faults:
+        if self.faults is None:
+            raise InvalidInputError(
+                "This endpoint was not given the faults of its store: hand them to "
+                "running_endpoint(store, faults), or use the fixture ebsim_endpoint.",
+                ErrorCode.UNSUPPORTED_OPERATION,
+            )
+        return self.faults
+
 
 @contextmanager
-def running_endpoint(store: Store) -> Iterator[RunningEndpoint]:
-    """Return a context in which a store is served on a free port of this machine."""
+def running_endpoint(
+    store: Store, faults: Faults | None = None, options: "ServeOptions | None" = None
+) -> Iterator[RunningEndpoint]:
+    """Return a context in which a store is served on a free port of this machine.
+
+    Args:
+        store: The store, open; its clock is that of rates, too.
+        faults: What was handed to its seams; None: snapshots are neither held nor failed.
+        options: How it is served: a profile, limits, TLS; None: as `ebsim serve` does.
+    """
     from ebsim.server.credentials import Credentials
     from ebsim.server.process import ServeOptions, listen, make_server, url_of
 
-    options = ServeOptions(port=0)
+    options = replace(options or ServeOptions(), port=0)
     credentials = Credentials(store.path, PosixFiles(), SystemEntropy())
     with listen(options) as listening:
-        server = make_server(store, credentials, options)
+        running = make_server(store, credentials, options)
+        server, sockets = running.server, {"sockets": [listening]}
         thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listening]}, name="ebsim-endpoint", daemon=True
+            target=server.run, kwargs=sockets, name="ebsim-endpoint", daemon=True
         )
         thread.start()
         try:
-            yield RunningEndpoint(url_of(options, listening), credentials, store)
+            url = url_of(options, listening)
+            yield RunningEndpoint(url, credentials, store, running.requests, faults)
         finally:
             server.should_exit = True
             thread.join()
+            running.background.wait()
+            running.close()

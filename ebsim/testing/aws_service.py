@@ -71,7 +71,7 @@ class Service:
 @contextmanager
 def running_service() -> Iterator[Service]:
     """Return a context in which a new store is served."""
-    with Harness() as harness, running_endpoint(harness.store) as endpoint:
+    with Harness() as harness, running_endpoint(harness.store, harness.faults) as endpoint:
         yield Service(harness, endpoint)
 
 

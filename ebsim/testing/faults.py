@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ebsim.core.stopping import StoppedError
 from ebsim.errors import SourceError
 from ebsim.ids import SnapshotId, parse_snapshot_id
 from ebsim.storage.files import Files, PosixFiles
@@ -20,7 +21,6 @@ from ebsim.storage.sources import BlockSource
 from ebsim.testing.held_copies import HeldCopies
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.testing.sources import FailingSource
-from ebsim.volumes.frozen_source import StoppedError
 
 _WRITING = frozenset({"create", "write_at", "reserve", "make_directory"})
 _SYNCING = frozenset({"sync", "sync_directory"})

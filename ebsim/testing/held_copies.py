@@ -42,6 +42,11 @@ class HeldCopies:
         if reason is not None:
             raise SourceError(reason)
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether snapshots that come are held."""
+        return self._holding
+
     def release(self, *snapshot_ids: str) -> None:
         """Let these be copied, now or when their turn comes."""
         self._change(lambda: self._released.update(snapshot_ids))

@@ -154,6 +154,7 @@ class Process:
         self.go.set()
         if self._managed is not None:
             self._managed.snapshots.close(wait=False)  # who waits for a dead thread is dead too
+            self._managed.live.end_lending()
         for thread in set(threading.enumerate()) - self._threads_before:
             if thread.name.startswith("ebsim-"):
                 thread.join(PATIENCE_S)

@@ -19,11 +19,12 @@ class MemoryTables:
     """Tables that can be read and written: a `CatalogReader`, and a `CatalogWriter`.
 
     Args:
-        tables: What they hold at first. Not changed: a table is copied when it is first written.
+        tables: What all of them hold at first. Not changed: a table is copied when it is first
+            written.
     """
 
     def __init__(self, tables: Mapping[Table, dict[bytes, bytes]] | None = None) -> None:
-        self.tables = {table: {} if tables is None else tables[table] for table in Table}
+        self.tables = {table: {} for table in Table} if tables is None else dict(tables)
         self._written: set[Table] = set()
         self._undo: list[Callable[[], None]] = []
 

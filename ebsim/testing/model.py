@@ -209,15 +209,22 @@ class ReferenceModel:
 
     Every snapshot id is given by the caller, so that the ids of a real store can be used. An id or
     a name that is not known raises KeyError: the model is never asked what errors look like.
+
+    Attributes:
+        encrypted: Whether all is encrypted, under one key. Then equal contents are stored once in
+            each *family*: a volume, and those that begin at its snapshots, have one data key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, encrypted: bool = False) -> None:
+        self.encrypted = encrypted
         self.volumes: dict[str, ModelVolume] = {}
         self.managed: dict[str, ManagedVolume] = {}
         self.pending: dict[str, ModelPending] = {}  # in the order they were begun
         self.snapshots: dict[str, ModelSnapshot] = {}  # the live ones, oldest first
         self._content_of: dict[int, bytes] = {}  # version number -> content
         self._next_version = 1
+        self._families: dict[str, str] = {}  # volume -> the volume that its family began with
+        self._family_of: dict[int, str] = {}  # version number -> its family
 
     # Volumes
 
@@ -231,6 +238,7 @@ class ReferenceModel:
             size_bytes: 1 or more; with `origin_id`, at least that snapshot's size.
             origin_id: The live snapshot it is made from.
         """
+        self._join_family(name, origin_id)
         if origin_id is None:
             self.volumes[name] = ModelVolume(size_bytes=size_bytes)
             return
@@ -269,7 +277,7 @@ class ReferenceModel:
             if index in old and self._content_of[old[index]] == content:
                 versions[index] = old[index]
             elif index in old or content != b"":
-                versions[index] = self._new_version(content)
+                versions[index] = self._new_version(name, content)
                 made += 1
         snapshot = ModelSnapshot(
             volume=name,
@@ -298,6 +306,7 @@ class ReferenceModel:
             size_bytes: Whole blocks; with `origin_id`, at least that snapshot's size.
             origin_id: The live snapshot it is made from.
         """
+        self._join_family(name, origin_id)
         volume = self.managed[name] = ManagedVolume(size_bytes=size_bytes)
         if origin_id is not None:
             volume.origin = self._as_parent(origin_id)
@@ -367,7 +376,7 @@ class ReferenceModel:
             if index in old and self._content_of[old[index]] == content:
                 versions[index] = old[index]
             else:
-                versions[index] = self._new_version(content)
+                versions[index] = self._new_version(name, content)
                 made += 1
         assert old.keys() <= versions.keys(), "what is written once stays written"
         parent_id = None if pending.parent is None else pending.parent.snapshot_id
@@ -435,10 +444,16 @@ class ReferenceModel:
         parents += [volume.origin for volume in self.managed.values() if not volume.initialized]
         return {version for parent in parents if parent for version in parent.versions.values()}
 
-    def stored_contents(self) -> set[bytes]:
-        """Return every content that must be stored: each once, and zeros never."""
-        versions = self.live_versions() | self.kept_versions()
-        return {self._content_of[version] for version in versions} - {b""}
+    def stored_contents(self) -> set[tuple[str, bytes]]:
+        """Return every content that must be stored, once in its family, and zeros never.
+
+        The families are told apart only where all is encrypted; else each has an empty name.
+        """
+        return {
+            (self._family_of[version] if self.encrypted else "", content)
+            for version in self.live_versions() | self.kept_versions()
+            if (content := self._content_of[version])
+        }
 
     def content(self, snapshot_id: str, index: int) -> bytes:
         """Return what a live snapshot holds at a block index, without the zeros at the end."""
@@ -475,10 +490,15 @@ class ReferenceModel:
 
     # Inside
 
-    def _new_version(self, content: bytes) -> int:
+    def _join_family(self, name: str, origin_id: str | None) -> None:
+        source = None if origin_id is None else self.snapshots[origin_id].volume
+        self._families[name] = name if source is None else self._families[source]
+
+    def _new_version(self, volume: str, content: bytes) -> int:
         version = self._next_version
         self._next_version += 1
         self._content_of[version] = content
+        self._family_of[version] = self._families[volume]
         return version
 
     def _holders(self, version: int) -> Iterator[str]:

@@ -74,11 +74,11 @@ def ebsim_faults(ebsim_harness: "Harness") -> "Faults":
 
 
 @pytest.fixture
-def ebsim_endpoint(ebsim_store: "Store") -> "Iterator[RunningEndpoint]":
+def ebsim_endpoint(ebsim_harness: "Harness") -> "Iterator[RunningEndpoint]":
     """An AWS endpoint that serves `ebsim_store` on a free port of 127.0.0.1."""
     from ebsim.testing.aws import running_endpoint
 
-    with running_endpoint(ebsim_store) as endpoint:
+    with running_endpoint(ebsim_harness.store, ebsim_harness.faults) as endpoint:
         yield endpoint
 
 

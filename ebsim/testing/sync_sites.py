@@ -28,7 +28,7 @@ _SYNCING = frozenset(
     | {"sync_file_range"}
 )
 MARK = b"@@"
-"""What a process writes to its standard error, to be seen in a trace, begins like this."""
+"""What a process writes to its standard output, to be seen in a trace, begins like this."""
 
 LEFT_OUT = b'{"left out": true}\n'
 """What it writes when it leaves a sync out."""
@@ -150,4 +150,4 @@ class _System:
 
 
 def _say_so() -> None:
-    os.write(2, MARK + LEFT_OUT)  # for who reads the trace
+    os.write(1, MARK + LEFT_OUT)  # for who reads the trace

@@ -23,7 +23,8 @@ CALLS = (
     "vfork"
 )
 
-STRACE = ("strace", "-f", "-qq", "-xx", "-s", "4000000", "-e", f"trace={CALLS}")
+STRACE = ("-f", "-xx", "-s", "4000000", "-e", f"trace={CALLS}")
+"""Its options."""
 
 
 def strace_is_missing() -> str | None:
@@ -183,7 +184,7 @@ class TracedDisk:
     def _call_write(self, arguments: str, result: int) -> bool:
         fd = int(arguments.split(",", 1)[0])
         whole = b"".join(_texts(arguments))
-        if fd == 2 and whole.startswith(MARK):
+        if fd == 1 and whole.startswith(MARK):
             self.marks.append(whole[len(MARK) :])
             return True
         descriptor = self._open.get(fd)

@@ -1,16 +1,9 @@
-"""A story acted out under strace, and judged after power cuts at moments of its log.
-
-    python -m ebsim.testing.traced_play FOLDER STORY SITE
-
-acts out a story of `STORIES` on a store below the folder, with one sync switched off, as
-`ebsim.testing.sync_sites` names it.
-"""
+"""A story acted out under strace, and judged after power cuts at moments of its log."""
 
 import json
 import random
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,7 +18,8 @@ from ebsim.storage import catalog_proof, targets
 from ebsim.storage.files import sync_directory
 from ebsim.storage.lmdb_catalog import LmdbCatalog
 from ebsim.testing.forked_play import Child, ForkedPlay
-from ebsim.testing.sync_sites import LEFT_OUT, MARK, SyncSite, find_sites, switched_off
+from ebsim.testing.forked_process import ForkedProcess
+from ebsim.testing.sync_sites import LEFT_OUT, MARK, SyncSite, switched_off
 from ebsim.testing.traced_disk import STRACE, TracedDisk, read_trace
 from ebsim.testing.volume_story import Actor, Line
 
@@ -112,13 +106,13 @@ def record(folder: Path, log: Path, story: str, site: SyncSite | None) -> None:
     Raises:
         subprocess.SubprocessError: It failed.
     """
-    command = [sys.executable, "-m", "ebsim.testing.traced_play", str(folder), story]
-    subprocess.run(  # noqa: S603 - our own module
-        [*STRACE, "-o", str(log), *command, "" if site is None else site.name],
-        check=True,
-        capture_output=True,
-        timeout=_PATIENCE_S,
-    )
+    strace = [*STRACE, "-o", str(log)]
+    with ForkedProcess(
+        act_out, folder, story, site, strace=strace, patience_s=_PATIENCE_S
+    ) as process:
+        told = process.stdout.read()
+        if status := process.wait():
+            raise subprocess.SubprocessError(f"it ended with status {status}: {told}")
 
 
 class TracedPlay:
@@ -161,11 +155,12 @@ class TracedPlay:
         are those behind it; else as many, evenly spread.
         """
         first = TracedDisk(self._folder)
-        changes = sum(first.follow(read_trace(self._log)))
+        calls = list(read_trace(self._log))
+        changes = sum(first.follow(calls))
         left_out = LEFT_OUT in first.marks
         stride = changes if left_out else max(1, changes // count)
         told, done, near, fresh = 0, 0, 0, False
-        for changed in disk.follow(read_trace(self._log)):
+        for changed in disk.follow(calls):
             if not changed:
                 continue
             done += 1
@@ -258,11 +253,9 @@ def one_commit_fails() -> Iterator[None]:
         yield
 
 
-def main() -> None:
-    """Act a story out."""
-    folder, story, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    site = next((each for each in find_sites() if each.name == name), None)
-    child = TracedChild(folder / "store", 1, sys.stderr.fileno(), "one boot")
+def act_out(folder: Path, story: str, site: SyncSite | None) -> None:
+    """Act out a story of `STORIES` on a store below a folder, with one sync switched off."""
+    child = TracedChild(folder / "store", 1, 1, "one boot")
     fails = one_commit_fails() if story == "renewed" else nullcontext()
     with switched_off(site), devices_as_files(), fails:
         child.live(lambda each: each.act_out(STORIES[story], folder), made=False)
@@ -274,7 +267,3 @@ class TracedChild(Child):
     def tell(self, **facts: object) -> None:
         """Tell."""
         self.tell_bytes(MARK + json.dumps(facts).encode() + b"\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,8 @@
 """A child process that does one thing to a store, and dies or waits where a test wants it to.
 
-`Worker` starts `python -m ebsim.testing.worker` with a `Task`. The child performs the task with the
-real engine, whose seams count: each call to a file, each reading of the clock, of randomness and of
-the source, and each report of progress is a *step*. It can
+`Worker` starts a process with a `Task`. The child performs the task with the real engine, whose
+seams count: each call to a file, each reading of the clock, of randomness and of the source, and
+each report of progress is a *step*. It can
 
 - die at a step: it sends SIGKILL to itself just before it. Where that step is a write, half of it
   is written first;
@@ -16,18 +16,14 @@ waited for), and at the end `done` or `failed`.
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn, Self, cast
 
-import ebsim
 from ebsim.clock import Clock, SystemClock
 from ebsim.config import SnapshotOptions
 from ebsim.engine import Seams, Store
@@ -37,13 +33,11 @@ from ebsim.progress import SilentProgress
 from ebsim.storage.files import Files, PosixFiles
 from ebsim.storage.sources import BlockSource
 from ebsim.testing.contents import palette_block
+from ebsim.testing.forked_process import PATIENCE_S, ForkedProcess
 from ebsim.testing.seams import SeededEntropy
 from ebsim.testing.sources import MemorySource, ObservedSource, disk_of
 from ebsim.testing.volume_story import Actor, Ids, Line
 from ebsim.testing.volume_story import perform as perform_story
-
-PATIENCE_S = 90
-"""Far more than any task takes, also on a busy machine."""
 
 Event = dict[str, Any]
 
@@ -106,28 +100,17 @@ class Worker:
 
     Args:
         task: What it does.
-        under: A command that runs it, such as strace with its options.
+        strace: Options of strace, which watches it; empty: nobody does.
         patience_s: After so many seconds it hangs: it is killed, and its test fails.
     """
 
     def __init__(
-        self, task: Task, under: Sequence[str] = (), patience_s: float = PATIENCE_S
+        self, task: Task, strace: Sequence[str] = (), patience_s: float = PATIENCE_S
     ) -> None:
-        root = str(Path(ebsim.__file__).parent.parent)
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, with our own interpreter
-            [*under, sys.executable, "-m", "ebsim.testing.worker", json.dumps(asdict(task))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=root,
-        )
-        self._watchdog = threading.Timer(patience_s, self._process.kill)
-        self._watchdog.daemon = True
-        self._watchdog.start()
+        self._process = ForkedProcess(_live, task, strace=strace, patience_s=patience_s)
 
     def next_event(self) -> Event | None:
         """Wait for the next event; None when the child is gone without one."""
-        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         return cast("Event", json.loads(line)) if line else None
 
@@ -151,14 +134,11 @@ class Worker:
 
     def go_on(self) -> None:
         """Let a child go on that waits."""
-        assert self._process.stdin is not None
         self._process.stdin.write("\n")
-        self._process.stdin.flush()
 
     def kill(self) -> None:
         """Send it SIGKILL and wait until it is gone."""
         self._process.kill()
-        self._process.wait()
 
     def wait(self) -> int:
         """Wait until it is gone; return its exit status, or minus the signal that ended it."""
@@ -167,18 +147,8 @@ class Worker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._watchdog.cancel()
-        self.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(BrokenPipeError):
-                    stream.close()
+    def __exit__(self, *_error: object) -> None:
+        self._process.close()
 
 
 # The child's side
@@ -344,11 +314,6 @@ def _die() -> NoReturn:
     raise AssertionError("SIGKILL cannot be survived")
 
 
-def main() -> None:
-    """Perform the task given as the only argument, and tell how it ended."""
-    task = Task(**json.loads(sys.argv[1]))
+def _live(task: Task) -> None:
+    """Perform a task, and tell how it ended."""
     _tell(**perform(task, Steps(task.die_at_step)))
-
-
-if __name__ == "__main__":
-    main()

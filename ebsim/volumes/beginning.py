@@ -11,6 +11,7 @@ from ebsim.core.domains import encryption_members
 from ebsim.core.limits import check_snapshot_limits
 from ebsim.core.lineage import Lineage
 from ebsim.core.point_in_time import this_boot
+from ebsim.core.quotas import quotas_here
 from ebsim.core.snapshots import check_options, put_snapshot
 from ebsim.core.successors import pending_of_volume, start_from
 from ebsim.core.volume_parent import volume_parent
@@ -76,7 +77,7 @@ def begin_snapshots(
     for volume in volumes:
         if volume.state not in _SNAPSHOTTABLE:
             raise refusals.volume_state(volume.volume_id, volume.state, _SNAPSHOTTABLE)
-    check_snapshot_limits(writer, volumes, now_us)
+    check_snapshot_limits(writer, volumes, quotas_here(context, writer), now_us)
     set_id = context.entropy.token_bytes(8).hex() if len(volumes) > 1 else ""
     lineage = Lineage(writer)
     records = []

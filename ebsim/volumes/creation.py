@@ -61,12 +61,13 @@ def find_made(context: StoreContext, request: VolumeRequest) -> VolumeRecord | N
         expected = f"Expected at most {TOKEN_LENGTH_MAX} ASCII characters"
         raise refusals.invalid_value(token[:80], "clientToken", expected)
     with context.catalog.read() as reader:
-        return _made(context, reader, request)
+        return made_by(context, reader, request)
 
 
-def _made(
+def made_by(
     context: StoreContext, reader: CatalogReader, request: VolumeRequest
 ) -> VolumeRecord | None:
+    """Return the volume that the same request has made, as `find_made`; the token is proper."""
     if not request.client_token:
         return None
     within = json.dumps(request.client_token).encode("ascii")  # so that few records are decoded
@@ -83,23 +84,32 @@ def _made(
     return None
 
 
+def with_token(record: VolumeRecord, request: VolumeRequest) -> VolumeRecord:
+    """Return the record of a volume that remembers the request which made it."""
+    if not request.client_token:
+        return record
+    token, digest = request.client_token, _digest(request)
+    return replace(record, client_token=token, client_request=digest)
+
+
 def _digest(request: VolumeRequest) -> str:
     """Return a hash of what a request asks for."""
-    asked = json.dumps({**asdict(request), "tags": dict(request.tags)}, sort_keys=True)
+    facts = {**asdict(request), "tags": dict(request.tags)}
+    if request.source_volume_id is None:
+        del facts["source_volume_id"]  # as it was before there were copies
+    asked = json.dumps(facts, sort_keys=True)
     return hashlib.blake2b(asked.encode("ascii"), digest_size=16).hexdigest()
 
 
 def _create(commit: JournaledCommit, request: VolumeRequest, prepared: Preparation) -> VolumeRecord:
     context, writer = commit.context, commit.writer
-    known = _made(context, writer, request)
+    known = made_by(context, writer, request)
     if known is not None:
         return known
     origin = origin_of(context, writer, request)
     record = new_volume_record(context, writer, request, origin)
     record = replace(record, domain=prepared.settle(writer), kms_key=prepared.kms_key)
-    if request.client_token:
-        token, digest = request.client_token, _digest(request)
-        record = replace(record, client_token=token, client_request=digest)
+    record = with_token(record, request)
     ensure_file_possible(context, record)
     fast_restore = None
     if origin is not None:

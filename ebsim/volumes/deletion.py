@@ -35,6 +35,17 @@ def is_deleting(volume: VolumeRecord) -> bool:
     return volume.state == VolumeState.DELETING
 
 
+def ensure_deletable(context: StoreContext, volume_id: VolumeId) -> None:
+    """Look whether a volume may be deleted, before anybody is waited for.
+
+    Raises:
+        NotFoundError: There is no such volume.
+        ConflictError: It is in a wrong state.
+    """
+    with context.catalog.read() as reader:
+        _deletable(reader, volume_id)
+
+
 def mark_deleting(context: StoreContext, volume_id: VolumeId, *, never_had: bool = False) -> None:
     """Have a volume go as soon as nobody needs it; or to the Recycle Bin, if a rule keeps it.
 

@@ -1,5 +1,6 @@
 """A frozen volume: its point in time, while a snapshot of it is pending."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,11 @@ class Frozen:
         for leaf, theirs in written.items():
             mine = self.written.get(leaf)
             self.written[leaf] = theirs if mine is None else _union(theirs, mine)
+
+
+def find_point(points: Iterable[Frozen], snapshot_id: SnapshotId) -> Frozen | None:
+    """Return the point in time of a snapshot, if it is among these."""
+    return next((each for each in points if each.snapshot_id == snapshot_id), None)
 
 
 def as_flags(written: bytearray) -> Flags:

@@ -6,31 +6,33 @@ import numpy as np
 
 from ebsim.core.block_maps import LEAF_BLOCKS, find_leaf
 from ebsim.core.extents import LeafWork
+from ebsim.core.stopping import StoppedError
 from ebsim.core.written_blocks import Flags, LeafWrites, find_writes
 from ebsim.errors import KEYRING_FAILURES, ErrorCode, SourceError, StoreError
+from ebsim.ids import SnapshotId
 from ebsim.storage.catalog import Catalog
 from ebsim.units import BLOCK_SIZE
-from ebsim.volumes.frozen import Frozen
+from ebsim.volumes.frozen import Frozen, find_point
 from ebsim.volumes.live_volume import LiveVolume
-
-
-class StoppedError(BaseException):
-    """The store is being closed: the snapshot stays pending. Not an `Exception`: no failure."""
+from ebsim.volumes.registry import Share
 
 
 class FrozenSource:
-    """A volume at a point in time, as a source; whole blocks only."""
+    """A volume at a point in time, as a source; whole blocks only.
 
-    def __init__(self, live: LiveVolume, frozen: Frozen, size_bytes: int) -> None:
-        self._live = live
-        self._frozen = frozen
+    Between two blocks, other processes may use the volume: then the next one waits.
+    """
+
+    def __init__(self, share: Share, snapshot_id: SnapshotId, size_bytes: int) -> None:
+        self._share = share
+        self._snapshot_id = snapshot_id
         self._size_bytes = size_bytes
         self.stopped = False
 
     @property
     def identity(self) -> str:
         """The volume's id."""
-        return self._live.volume_id
+        return self._share.volume_id
 
     @property
     def size_bytes(self) -> int:
@@ -57,9 +59,11 @@ class FrozenSource:
         """
         if self.stopped:
             raise StoppedError
-        self.ensure_unchanged()
         try:
-            self._live.read_frozen(self._frozen, offset // BLOCK_SIZE, buffer)
+            with self._share.using(lambda: self.stopped) as live:
+                point = _ensure_kept(live, self._snapshot_id)
+                live.read_frozen(point, offset // BLOCK_SIZE, buffer)
+                _ensure_kept(live, self._snapshot_id)  # it may be lent before anybody asks again
         except StoreError as error:
             if error.code in KEYRING_FAILURES:
                 raise
@@ -68,16 +72,30 @@ class FrozenSource:
             ) from error
 
     def ensure_unchanged(self) -> None:
-        """Prove that the point in time still exists.
+        """Prove that the point in time still exists; what was read of a lent volume was there.
 
         Raises:
             SourceError: A block could not be kept.
         """
-        if self._frozen.failure:
-            raise SourceError(self._frozen.failure, ErrorCode.SOURCE_READ_FAILED)
+        with self._share.if_open() as live:
+            if live is not None:
+                _ensure_kept(live, self._snapshot_id)
 
     def close(self) -> None:
         """Do nothing: the volume stays open for others."""
+
+
+def _ensure_kept(live: LiveVolume, snapshot_id: SnapshotId) -> Frozen:
+    """Return the point in time of a snapshot.
+
+    Raises:
+        SourceError: A block could not be kept, or another process ended the snapshot.
+    """
+    point = find_point(live.frozen, snapshot_id)
+    failure = f"{snapshot_id} is not pending any more" if point is None else point.failure
+    if point is None or failure:
+        raise SourceError(failure, ErrorCode.SOURCE_READ_FAILED)
+    return point
 
 
 class WrittenPlan:

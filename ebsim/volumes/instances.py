@@ -1,20 +1,22 @@
 """The operations on pretended instances, as `Store.instances` offers them."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from ebsim import refusals
+from ebsim import image_refusals, refusals
 from ebsim.config import SnapshotOptions
 from ebsim.core import instances
 from ebsim.core.context import StoreContext
 from ebsim.core.image_operations import ImageOperations
 from ebsim.core.tag_operations import TagOperations
-from ebsim.errors import ConflictError
 from ebsim.ids import new_instance_id, parse_instance_id, parse_volume_id
-from ebsim.images import ImageState
+from ebsim.images import Image, ImageState
 from ebsim.instances import (
     ROOT_DEVICE_DEFAULT,
     Attachment,
+    ImageRequest,
     Instance,
     InstanceDevice,
     InstancePage,
@@ -24,7 +26,8 @@ from ebsim.instances import (
     InstanceState,
 )
 from ebsim.requests import VolumeRequest
-from ebsim.results import Snapshot
+from ebsim.results import Snapshot, Volume
+from ebsim.volumes.imaging import make_image
 from ebsim.volumes.operations import VolumeOperations
 
 EXCLUDED_MAX = 40
@@ -50,7 +53,23 @@ class InstanceOperations:
             InvalidInputError, NotFoundError, ConflictError, LimitExceededError: The zone, the
                 image or a volume is refused. Volumes that were made already are deleted.
         """
-        request = request or InstanceRequest()
+        return self.run_several(request or InstanceRequest(), 1)[0]
+
+    def run_several(self, request: InstanceRequest, count: int) -> tuple[Instance, ...]:
+        """Make instances; or return those that the same request with its client token has made.
+
+        Raises:
+            InvalidInputError, NotFoundError, ConflictError, LimitExceededError: As `run`; or the
+                token was used by another request. Instances that were made already stay.
+        """
+        digest = _digest(request, count)
+        if request.client_token:
+            known = instances.made_by(self._context, request.client_token, digest)
+            if known:
+                return tuple(self.get(each) for each in known)
+        return tuple(self._run(request, digest) for _ in range(count))
+
+    def _run(self, request: InstanceRequest, digest: str) -> Instance:
         zone = self._zone(request)
         root, devices = self._devices(request)
         made: dict[str, str] = {}
@@ -73,7 +92,7 @@ class InstanceOperations:
             launch_time_us=self._context.clock.now_us(),
             attachments=(),
         )
-        instances.add_instance(self._context, instance)
+        instances.add_instance(self._context, instance, request.client_token, digest)
         for name, volume_id in made.items():
             self._attach(volume_id, instance.instance_id, name, devices[name].delete_on_termination)
         return self.get(instance.instance_id)
@@ -176,6 +195,27 @@ class InstanceOperations:
                     tags.create([snapshot.snapshot_id], more)
         return made
 
+    def create_image(self, request: ImageRequest) -> Image:
+        """Make an image of an instance, of snapshots of its volumes at one point in time.
+
+        The image is `pending` until they are completed, and `failed` if one is not. No machine
+        runs, so that none has to be rebooted for what it would not have written yet.
+
+        Raises:
+            InvalidInputError: The id, the name, a device, a tag or the description is malformed; or
+                the instance has no boot volume.
+            NotFoundError, ConflictError, LimitExceededError: There is no such instance, or it is
+                terminated; the name is taken; or as `Store.create_snapshots`.
+        """
+        return make_image(self._context, self.get(request.instance_id), request, self._begin)
+
+    def _begin(
+        self, volume_ids: Sequence[str], options: SnapshotOptions
+    ) -> list[tuple[Snapshot, Volume]]:
+        """Begin snapshots of volumes; return each with its volume."""
+        volumes = [self._volumes.get(each) for each in volume_ids]
+        return list(zip(self._take_snapshots(volume_ids, options), volumes, strict=True))
+
     def _chosen(self, request: InstanceSnapshots) -> list[str]:
         instance = self.get(request.instance_id)
         excluded = {parse_volume_id(text) for text in request.exclude_volume_ids}
@@ -222,13 +262,15 @@ class InstanceOperations:
         if request.image_id is not None:
             image = ImageOperations(self._context).get(request.image_id)
             if image.state is not ImageState.AVAILABLE:
-                raise ConflictError(f"The image '{image.image_id}' is {image.state}: enable it.")
+                raise image_refusals.image_unavailable(image.image_id, image.state)
             root = image.root_device_name
             for device in image.devices:
                 volume = VolumeRequest(
                     size_gib=device.size_gib,
                     snapshot_id=device.snapshot_id,
                     volume_type=device.volume_type,
+                    iops=device.iops,
+                    throughput=device.throughput,
                 )
                 found[device.device_name] = InstanceDevice(volume, device.delete_on_termination)
         for name, wanted in request.devices.items():
@@ -237,3 +279,11 @@ class InstanceOperations:
             else:
                 found[name] = wanted
         return root, found
+
+
+def _digest(request: InstanceRequest, count: int) -> str:
+    """Return a hash of what a request asks for."""
+    devices = {name: device and asdict(device) for name, device in request.devices.items()}
+    facts = [request.zone, request.image_id, request.instance_type, devices, count]
+    asked = json.dumps(facts, sort_keys=True, default=dict)
+    return hashlib.blake2b(asked.encode("ascii"), digest_size=16).hexdigest()

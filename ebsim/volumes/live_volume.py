@@ -210,7 +210,7 @@ class LiveVolume:
         while offset < end:
             block, start = divmod(offset, BLOCK_SIZE)
             count = min(BLOCK_SIZE - start, end - offset)
-            if self._is_hole(block):
+            if self.is_hole(block):
                 pass
             elif count < BLOCK_SIZE:
                 self.write(offset, memoryview(_ZEROS)[:count])
@@ -439,12 +439,13 @@ class LiveVolume:
                 self._write_failed(block)
                 raise write_failure(error, self._files.data_path) from error
 
-    def _is_hole(self, block: int) -> bool:
-        """Return whether a block is local and holds nothing: discarding it changes nothing."""
-        if self._origin is not None and not self._origin.is_local(block):
+    def is_hole(self, block: int, count: int = 1) -> bool:
+        """Return whether blocks are local and hold nothing: discarding them changes nothing."""
+        origin, blocks = self._origin, range(block, block + count)
+        if origin is not None and not all(map(origin.is_local, blocks)):
             return False
         try:
-            return self._data.is_hole(block * BLOCK_SIZE, BLOCK_SIZE)
+            return self._data.is_hole(block * BLOCK_SIZE, count * BLOCK_SIZE)
         except OSError as error:
             raise read_failure(error, self._files.data_path) from error
 

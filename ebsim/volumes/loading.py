@@ -21,6 +21,7 @@ from ebsim.units import BLOCK_SIZE, MIB
 from ebsim.volumes.live_volume import LiveVolume
 from ebsim.volumes.origin import Origin
 from ebsim.volumes.registry import LiveVolumes
+from ebsim.volumes.turns import STEP_S
 
 BLOCKS_BETWEEN_FLUSHES = 256
 """128 MiB; where a rate is kept, a turn is as long."""
@@ -67,8 +68,9 @@ def load_all(
 ) -> bool:
     """Load what is missing of a volume, and let go of what it was made from.
 
-    Where a rate is kept, it is done by turns, and the volume is closed between two: so that other
-    processes can use it meanwhile.
+    It is done by turns, and the volume is closed between two, so that other processes can use it
+    meanwhile: a turn ends when somebody waits for the volume, and where a rate is kept, after 128
+    MiB.
 
     Args:
         context: The store.
@@ -90,7 +92,7 @@ def load_all(
     told = False
     try:
         while not turn.last:
-            with _opened(volumes, volume_id, pace, stopped) as live:
+            with _opened(volumes, volume_id, pace, stopped, again=told) as live:
                 origin = None if live is None else live.origin
                 if live is None:
                     return False
@@ -102,7 +104,12 @@ def load_all(
                     total = origin.count_missing() * BLOCK_SIZE
                     progress.start(f"loading {volume_id}", total)
                 limit = BLOCKS_BETWEEN_FLUSHES if pace.rate else None
-                turn = _load_turn(live, origin, turn.end, limit, progress, stopped)
+
+                def is_over(loaded: int, limit: int | None = limit) -> bool:
+                    wanted = loaded and volumes.is_wanted(volume_id)
+                    return loaded == limit or _is_set(stopped) or bool(wanted)
+
+                turn = _load_turn(live, origin, turn.end, is_over, progress)
                 if turn.last:
                     live.end_loading(lambda: _let_go(context, volume_id))
             if _is_set(stopped):
@@ -131,27 +138,30 @@ def load_new(
         try:
             done = load_all(context, volumes, volume_id, pace, progress)
         except ConflictError as error:
-            if error.code != ErrorCode.VOLUME_IN_USE:
+            if error.code != ErrorCode.UNAVAILABLE:
                 raise
             pace.wait(WAIT_S)
 
 
 @contextmanager
 def _opened(
-    volumes: LiveVolumes, volume_id: VolumeId, pace: Pace, stopped: threading.Event | None
+    volumes: LiveVolumes,
+    volume_id: VolumeId,
+    pace: Pace,
+    stopped: threading.Event | None,
+    *,
+    again: bool,
 ) -> Iterator[LiveVolume | None]:
     """Return a context in which the volume is open, or None when it is to be broken off.
 
-    Where a rate is kept, there is time to wait for another process that has it open.
+    Where a rate is kept, and from the second turn on (`again`), there is time to wait for other
+    processes that have it open, or want it.
     """
-    live = None
+    live = None if pace.rate or again else volumes.acquire(volume_id)
     while live is None:
-        try:
-            live = volumes.acquire(volume_id)
-        except ConflictError as error:
-            if not pace.rate or error.code != ErrorCode.VOLUME_IN_USE:
-                raise
-            pace.wait(WAIT_S)
+        live = volumes.try_acquire(volume_id)
+        if live is None:
+            pace.wait(WAIT_S if pace.rate else STEP_S)
             if _is_set(stopped):
                 yield None
                 return
@@ -184,13 +194,12 @@ def _load_turn(
     live: LiveVolume,
     origin: Origin,
     start: int,
-    limit: int | None,
+    is_over: Callable[[int], bool],
     progress: Progress,
-    stopped: threading.Event | None,
 ) -> _Turn:
     loaded = 0
     for block in origin.missing(start):
-        if loaded == limit or _is_set(stopped):
+        if is_over(loaded):
             live.flush()
             return _Turn(block, loaded)
         live.load(block)

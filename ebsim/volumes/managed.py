@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from ebsim.core.context import StoreContext
 from ebsim.core.copied_part import ensure_made
 from ebsim.core.reclaim import reclaim_if_possible
+from ebsim.core.recovery import recover
 from ebsim.core.snapshots import find_snapshot, get_present
 from ebsim.core.started_clock import resume_started
 from ebsim.format.records import SnapshotRecord
@@ -13,6 +14,7 @@ from ebsim.ids import SnapshotId
 from ebsim.progress import Progress
 from ebsim.results import SnapshotState
 from ebsim.volumes.background import BackgroundLoading
+from ebsim.volumes.copying import drop_unfinished
 from ebsim.volumes.registry import LiveVolumes
 from ebsim.volumes.snapshot_queue import BeforeCopy, SnapshotQueue
 
@@ -49,6 +51,7 @@ class ManagedVolumes:
     def resume(self) -> None:
         """Go on with what a process left: pending snapshots, loading, deletions."""
         self.live.finish_deletions()
+        drop_unfinished(self._context, self.live)
         self.snapshots.resume()
         reclaim_if_possible(self._context)
         self.background.resume()
@@ -75,7 +78,8 @@ class ManagedVolumes:
                     return found
                 ensure_made(found)
                 self._context.ensure_writable()  # else nobody here will ever copy them
-                self.snapshots.resume()  # its process may have died
+                recover(self._context)  # its process may have died
+                self.snapshots.resume()
                 if any(record.started is not None for record in found):
                     resume_started(self._context)
                 self.snapshots.ensure_possible(snapshot_ids)
@@ -87,9 +91,11 @@ class ManagedVolumes:
         """Close everything.
 
         Args:
-            wait: For pending snapshots to be copied; else the next opener goes on with them.
+            wait: For pending snapshots to be copied; else the next opener goes on with them. As it
+                does where another process has a volume, and does not give it back for a while.
         """
         self.background.close()
+        self.live.give_up_lent()
         self.snapshots.close(wait=wait)
         self.live.close()
 

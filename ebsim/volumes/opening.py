@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from ebsim import failpoints, refusals
+from ebsim.caller import Caller
 from ebsim.core.block_maps import LEAF_BLOCKS
 from ebsim.core.context import StoreContext
 from ebsim.core.domains import open_domain
@@ -44,6 +45,9 @@ def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
     Where a process died that was writing to it, every block that it may have written to is counted
     as suspect in each epoch that is not in a completed snapshot: it will be compared by content.
 
+    Its keys, and those of what it is still loaded from, are used by the right of its owner: whoever
+    has a key of his granted no more reads no further byte under it (semantics section 11.5).
+
     Raises:
         NotFoundError: There is no such volume.
         ConflictError: It is in a state in which it cannot be used.
@@ -57,7 +61,8 @@ def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
         pending = pending_of_volume(reader, volume_id)
     if volume.state not in _USABLE:
         raise refusals.volume_state(volume_id, volume.state, _USABLE)
-    ciphers = _open_ciphers(context, volume)
+    owners = context.acting_as(Caller(volume.owner, volume.region))
+    ciphers = _open_ciphers(owners, volume)
     open_files = open_volume_files if volume.has_data else create_volume_files
     files = open_files(context.files, context.volumes_folder, volume_id, context.boot_id, ciphers)
     try:
@@ -66,8 +71,8 @@ def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
         volume = _make_good(context, volume, files, pending)
         frozen = [_frozen(context, each.snapshot_id) for each in pending]
         _load_kept(files, frozen)
-        origin = Origin(context, volume) if volume.origin_hold else None
-        return LiveVolume(context, volume, files, origin, frozen)
+        origin = Origin(owners, volume) if volume.origin_hold else None
+        return LiveVolume(owners, volume, files, origin, frozen)
     except BaseException:
         files.close()
         raise

@@ -32,7 +32,7 @@ from ebsim.core.whole_numbers import ensure_whole
 from ebsim.errors import ConflictError, CorruptionError, NotFoundError
 from ebsim.format.catalog_values import Table
 from ebsim.format.records import VolumeRecord, decode_volume
-from ebsim.ids import VolumeId, parse_volume_id
+from ebsim.ids import SnapshotId, VolumeId, parse_volume_id
 from ebsim.progress import Progress, SilentProgress
 from ebsim.requests import VolumeModificationRequest, VolumeQuery, VolumeRequest
 from ebsim.results import (
@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 class VolumeOperations:
     """Volumes that ebsim keeps: made, written to, made from snapshots, modified, deleted.
 
-    A volume is open in one process at a time; another one's operations on its data are refused.
+    A volume is open in one process at a time. Another one's operations on its data wait for it
+    (`Store.patience`); copying and loading behind the scenes give way to them.
     """
 
     def __init__(self, context: StoreContext, held: "Callable[[], ManagedVolumes]") -> None:
@@ -88,6 +89,41 @@ class VolumeOperations:
         if record.origin_hold and record.initialization_rate:
             self._held().background.start(record.volume_id, record.initialization_rate)
         return to_volume(record)
+
+    def copy(
+        self,
+        volume_id: str,
+        request: VolumeRequest | None = None,
+        progress: Progress | None = None,
+        begun: Callable[[str], None] | None = None,
+    ) -> Volume:
+        """Copy a volume as it is at this moment, within its Availability Zone; wait for it.
+
+        Writes to the volume wait until all of it is copied. The copy has no snapshots in common
+        with it: its first one is full.
+
+        Args:
+            volume_id: The volume.
+            request: What the copy is to be: size, at least that of the volume; type, IOPS,
+                throughput, tags, encryption, client token. An encrypted volume's is encrypted.
+            progress: Told how far it is.
+            begun: Called with the copy's id when the point in time is fixed: it is `creating` then.
+
+        Raises:
+            InvalidInputError, NotFoundError, ConflictError, LimitExceededError: EC2 would refuse
+                it.
+            EbsimError: The volume cannot be read, or the copy not written. No copy is left.
+        """
+        from ebsim.volumes.copying import copy_volume
+
+        wanted = replace(request or VolumeRequest(), source_volume_id=self._own(volume_id))
+        known = find_made(self._context, wanted)
+        if known is not None:
+            return self._show(known)
+        live, told = self._held().live, progress or SilentProgress()
+        with writing(self._context, KEPT):
+            copy_id = copy_volume(self._context, live, wanted, told, begun)
+        return self.get(copy_id)
 
     def get(self, volume_id: str) -> Volume:
         """Return one volume.
@@ -280,6 +316,40 @@ class VolumeOperations:
         with writing(self._context, KEPT):
             live = registry.acquire(wanted, as_file=True)
         return VolumeFile(live, lambda: registry.release(live, as_file=True))
+
+    def resume(self, *, everything: bool = True) -> None:
+        """Go on with what other processes left since this store was opened, as opening it does.
+
+        For programs that have it open for long; what was left pending by one that died, or
+        that did not wait, is copied here.
+
+        Args:
+            everything: Look after deletions and loading too, and not only after snapshots.
+
+        Raises:
+            StoreError, LimitExceededError: It could not be; the next call goes on.
+        """
+        from ebsim.core.leftovers import has_started
+        from ebsim.core.recovery import recover
+        from ebsim.core.started_clock import resume_started
+
+        context, held = self._context.acting_as(None), self._held()
+        context.ensure_writable()
+        recover(context)
+        held.snapshots.resume()
+        if everything:
+            held.resume()
+            if has_started(context):
+                resume_started(context)
+
+    def unfinished_snapshots(self) -> Sequence[SnapshotId]:
+        """Return the snapshots that this handle copies now, or when their turn comes.
+
+        Those that are written block by block count once they are sealed.
+        """
+        started = self._context.state.started
+        found = self._held().snapshots.unfinished()
+        return found if started is None else [*found, *started.unfinished()]
 
     def initialize(
         self, volume_id: str, rate: int | None = None, progress: Progress | None = None

@@ -1,15 +1,18 @@
 """A pending snapshot of a managed volume that this process copies."""
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ebsim.config import Compression
 from ebsim.core.complete import CompletionChange
+from ebsim.core.stopping import StoppedError
+from ebsim.errors import LimitExceededError
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
-from ebsim.volumes.frozen import Frozen
-from ebsim.volumes.frozen_source import FrozenSource, StoppedError
-from ebsim.volumes.live_volume import LiveVolume
+from ebsim.volumes.frozen import find_point
+from ebsim.volumes.frozen_source import FrozenSource
+from ebsim.volumes.registry import Share
 from ebsim.volumes.snapshot_set import SnapshotSet
 
 _log = logging.getLogger(__name__)
@@ -21,8 +24,7 @@ class SnapshotJob:
 
     Attributes:
         snapshot_id: The snapshot.
-        live: Its volume, acquired for it.
-        frozen: Its point in time.
+        share: Its volume.
         compression: How new blocks are stored.
         members: The set it belongs to, or None.
         total_bytes: The volume's size.
@@ -32,8 +34,7 @@ class SnapshotJob:
     """
 
     snapshot_id: SnapshotId
-    live: LiveVolume
-    frozen: Frozen
+    share: Share
     compression: Compression
     members: SnapshotSet | None
     total_bytes: int
@@ -43,9 +44,36 @@ class SnapshotJob:
 
     def open_source(self, record: SnapshotRecord) -> FrozenSource:
         """Return what the snapshot is read from."""
-        self.source = FrozenSource(self.live, self.frozen, record.size_bytes)
+        self.source = FrozenSource(self.share, self.snapshot_id, record.size_bytes)
         self.source.stopped = self.stopped
         return self.source
+
+    def prepare(self) -> int:
+        """Have the catalog know all that the snapshot consists of; return the volume's number.
+
+        Raises:
+            StoppedError: It is to stay pending.
+            StoreError, LimitExceededError: As `LiveVolume.prepare_copy`.
+        """
+        with self.share.using(lambda: self.stopped) as live:
+            live.prepare_copy()
+            return live.number
+
+    def save_writes(self) -> None:
+        """Have the catalog know what a point in time consists of, so that writers need keep less.
+
+        While the volume is lent, it does.
+        """
+        with self.share.if_open() as live, suppress(LimitExceededError):
+            if live is not None:  # where there is no space, it is the copying that fails
+                live.save_writes()
+
+    def thaw(self) -> None:
+        """Let go of the point in time; who has the volume, if it is lent, does so at the end."""
+        with self.share.if_open() as live:
+            point = None if live is None else find_point(live.frozen, self.snapshot_id)
+            if live is not None and point is not None:
+                live.thaw(point)
 
     def commit_with_set(self, change: CompletionChange) -> SnapshotRecord:
         """Complete it together with the other members of its set."""

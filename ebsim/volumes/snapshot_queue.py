@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from ebsim import failpoints, refusals
+from ebsim.caller import Caller
 from ebsim.config import Compression, SnapshotOptions
 from ebsim.core.abandon import abandon
 from ebsim.core.changes import writing
@@ -29,6 +30,7 @@ from ebsim.core.snapshots import (
     pending_snapshots,
     put_snapshot,
 )
+from ebsim.core.stopping import StoppedError
 from ebsim.core.successors import pending_of_volume
 from ebsim.core.volume_records import get_managed
 from ebsim.errors import (
@@ -37,7 +39,6 @@ from ebsim.errors import (
     CorruptionError,
     EbsimError,
     ErrorCode,
-    LimitExceededError,
     NotFoundError,
     SnapshotFailedError,
     SourceError,
@@ -50,7 +51,7 @@ from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.reserve import DELETION_PART
 from ebsim.volumes.beginning import begin_snapshots, check_request
 from ebsim.volumes.frozen import Frozen
-from ebsim.volumes.frozen_source import StoppedError, WrittenPlan
+from ebsim.volumes.frozen_source import WrittenPlan
 from ebsim.volumes.live_volume import LiveVolume
 from ebsim.volumes.registry import LiveVolumes
 from ebsim.volumes.snapshot_job import SnapshotJob
@@ -90,23 +91,26 @@ class SnapshotQueue:
             LimitExceededError: EC2 would refuse it (semantics section 1.3).
         """
         check_request(volume_ids, options)
-        with self._creating, ExitStack() as undo:
-            lives = []
-            for volume_id in volume_ids:
-                live = self._acquire(volume_id)
-                undo.callback(self._volumes.release, live)
-                lives.append(live)
-            session = current_session(self._context).number
-            records = self._context.catalog.update(
-                lambda writer: begin_snapshots(self._context, writer, volume_ids, options, session)
-            )
-            failpoints.reach("queue.begun")
-            jobs = self._freeze(lives, records, options)
-            failpoints.reach("queue.frozen")
-            undo.pop_all()
-            for job in jobs:
-                if not self._enqueue(job):
-                    _save_writes(job)  # the thread that would do so is busy with another
+        with ExitStack() as undo:
+            found = {}
+            for volume_id in sorted(volume_ids):  # so that two never wait for each other
+                found[volume_id] = self._acquire(volume_id)
+                undo.callback(self._volumes.release, found[volume_id])
+            lives = [found[volume_id] for volume_id in volume_ids]
+            with self._creating:
+                session = current_session(self._context).number
+                records = self._context.catalog.update(
+                    lambda writer: begin_snapshots(
+                        self._context, writer, volume_ids, options, session
+                    )
+                )
+                failpoints.reach("queue.begun")
+                _freeze(lives, records)
+                failpoints.reach("queue.frozen")
+                undo.pop_all()
+                for job in self._jobs_of(records, lives, options.compression):
+                    if not self._enqueue(job):
+                        job.save_writes()  # the thread that would do so is busy with another
         return records
 
     def _acquire(self, volume_id: VolumeId) -> LiveVolume:
@@ -133,12 +137,15 @@ class SnapshotQueue:
             self._locked.clear()
             with self._context.catalog.read() as reader:
                 left = _left_pending(reader, {NO_SESSION, own})
-            left = [each for each in left if not self._is_queued(each.snapshot_id)]
+                left = [each for each in left if not self._is_queued(each.snapshot_id)]
+                mine = {each.snapshot_id for each in left}
+                early = {each.snapshot_id for each in left if self._waits(reader, each, mine)}
             groups: dict[str, list[SnapshotRecord]] = {}
             for record in left:
                 groups.setdefault(record.set_id or record.snapshot_id, []).append(record)
             for records in groups.values():
-                self._resume_together(records)
+                if not any(record.snapshot_id in early for record in records):
+                    self._resume_together(records)
 
     def _resume_together(self, records: list[SnapshotRecord]) -> None:
         """Go on with one snapshot, or with all members of a set that are left, or with none."""
@@ -148,23 +155,47 @@ class SnapshotQueue:
                 with self._context.catalog.read() as reader:
                     _ensure_set_possible(reader, records[0])
                 for record in records:
-                    live = self._volumes.acquire(record.volume_id)
+                    live = self._volumes.try_acquire(record.volume_id)
+                    if live is None:
+                        return  # another process uses the volume
                     undo.callback(self._volumes.release, live)
                     lives.append(live)
             except EbsimError as error:
                 self._cannot_resume(records, error)
                 return
-            ids = [record.snapshot_id for record in records]
-            group = SnapshotSet(self._context, ids) if records[0].set_id else None
-            points = {point.snapshot_id: point for live in lives for point in live.frozen}
-            if not points.keys() >= set(ids):
+            points = {point.snapshot_id for live in lives for point in live.frozen}
+            if not points >= {record.snapshot_id for record in records}:
                 return  # somebody else ended one meanwhile
             undo.pop_all()
-            for record, live in zip(records, lives, strict=True):
-                point, size = points[record.snapshot_id], record.size_bytes
-                stored = Compression.parse(record.compression or "zstd")
-                job = SnapshotJob(record.snapshot_id, live, point, stored, group, size)
+            for job in self._jobs_of(records, lives):
                 self._enqueue(job)
+
+    def _jobs_of(
+        self,
+        records: Sequence[SnapshotRecord],
+        lives: Sequence[LiveVolume],
+        compression: Compression | None = None,
+    ) -> list[SnapshotJob]:
+        """Return what copies these snapshots; the users of their volumes become shares."""
+        group = None
+        if records[0].set_id:
+            group = SnapshotSet(self._context, [record.snapshot_id for record in records])
+        return [
+            SnapshotJob(
+                record.snapshot_id,
+                self._volumes.share(live),
+                compression or Compression.parse(record.compression or "zstd"),
+                group,
+                record.size_bytes,
+            )
+            for record, live in zip(records, lives, strict=True)
+        ]
+
+    def _waits(self, reader: CatalogReader, record: SnapshotRecord, mine: set[SnapshotId]) -> bool:
+        """Return whether a snapshot comes before this one that another process copies."""
+        pending = pending_of_volume(reader, record.volume_id)
+        earlier = [each.snapshot_id for each in pending if each.begun < record.begun]
+        return any(each not in mine and not self._is_queued(each) for each in earlier)
 
     def _cannot_resume(self, records: list[SnapshotRecord], error: EbsimError) -> None:
         """End snapshots that cannot be gone on with, unless another process may be able to."""
@@ -221,6 +252,11 @@ class SnapshotQueue:
                     told(sum(j.copied_bytes for j in jobs), sum(j.total_bytes for j in jobs))
                 self._changed.wait(0.1 if told is not None else None)
 
+    def unfinished(self) -> list[SnapshotId]:
+        """Return those that are copied here now, or when their turn comes."""
+        with self._changed:
+            return [job.snapshot_id for job in self._all_jobs()]
+
     def close(self, *, wait: bool) -> None:
         """Wait until all are copied; or stop, and leave them to the next opener."""
         with self._changed:
@@ -231,37 +267,11 @@ class SnapshotQueue:
         for thread in threads:
             thread.join()
 
-    def _freeze(
-        self, lives: list[LiveVolume], records: list[SnapshotRecord], options: SnapshotOptions
-    ) -> list[SnapshotJob]:
-        """Fix the point in time of all volumes at once."""
-        members = None
-        if len(records) > 1:
-            members = SnapshotSet(self._context, [record.snapshot_id for record in records])
-        jobs = [
-            SnapshotJob(
-                record.snapshot_id,
-                live,
-                Frozen(record.snapshot_id, record.epoch, record.base_epoch),
-                options.compression,
-                members,
-                record.size_bytes,
-            )
-            for live, record in zip(lives, records, strict=True)
-        ]
-        with ExitStack() as stack:
-            for live in sorted(lives, key=lambda each: each.number):
-                for stripe in live.stripes:
-                    stack.enter_context(stripe)
-            for job in jobs:
-                job.live.freeze(job.frozen)
-        return jobs
-
     # Copying
 
     def _enqueue(self, job: SnapshotJob) -> bool:
         """Have the volume's thread copy a snapshot; return whether it begins with it at once."""
-        volume_id = job.live.volume_id
+        volume_id = job.share.volume_id
         with self._changed:
             self._jobs.setdefault(volume_id, deque()).append(job)
             if volume_id in self._threads:
@@ -315,19 +325,21 @@ class SnapshotQueue:
         context, snapshot_id = self._context, job.snapshot_id
         making: Making | None = None
         try:
-            _save_writes(job)
-            if self._before_copy is not None:
-                self._before_copy(snapshot_id)
+            job.save_writes()
+            before_copy = self._before_copy or context.state.before_copy
+            if before_copy is not None:
+                before_copy(snapshot_id)
             job.ensure_wanted()
-            job.live.prepare_copy()
+            number = job.prepare()
             session = current_session(context)
             record = context.catalog.update(
                 lambda writer: _take_up(writer, snapshot_id, session.number)
             )
             failpoints.reach("queue.taken-up")
-            plan = WrittenPlan(job.live.number, record.base_epoch, record.epoch)
+            plan = WrittenPlan(number, record.base_epoch, record.epoch)
             source = job.open_source(record)
-            making = Making(context, session, source, plan, snapshot_id, job.compression)
+            owners = context.acting_as(Caller(record.owner, record.region))  # by whose right
+            making = Making(owners, session, source, plan, snapshot_id, job.compression)
             return making.run(
                 record,
                 job,
@@ -335,12 +347,12 @@ class SnapshotQueue:
                 commit=None if job.members is None else job.commit_with_set,
             )
         except StoppedError:
+            _stay_pending(job, making)
             raise
         except BaseException as caught:
             if job.members is None and _is_keyring_gone(caught):
                 job.stop()
-                if making is not None:
-                    making.leave()
+                _stay_pending(job, making)
                 raise StoppedError from caught
             error = _as_failure(caught)
             job.fail(error)
@@ -359,13 +371,13 @@ class SnapshotQueue:
         try:
             try:
                 if not keep:
-                    job.live.thaw(job.frozen)
+                    job.thaw()
                     failpoints.reach("queue.thawed")
             finally:
-                self._volumes.release(job.live)
+                job.share.release()
             reclaim_if_possible(self._context)
         except (EbsimError, OSError):
-            _log.exception("volume %s could not be closed", job.live.volume_id)
+            _log.exception("volume %s could not be closed", job.share.volume_id)
 
     def _all_jobs(self) -> list[SnapshotJob]:
         return [job for jobs in self._jobs.values() for job in jobs]
@@ -375,19 +387,35 @@ class SnapshotQueue:
             return any(job.snapshot_id == snapshot_id for job in self._all_jobs())
 
 
-def _save_writes(job: SnapshotJob) -> None:
-    """Have the catalog know what a point in time consists of, so that writers need keep less."""
-    with suppress(LimitExceededError):  # then it is the copying that fails
-        job.live.save_writes()
+def _stay_pending(job: SnapshotJob, making: Making | None) -> None:
+    """Leave a snapshot to whoever goes on with it, and those of its set: all of them or none."""
+    if job.members is not None:
+        job.members.stop()
+    if making is not None:
+        making.leave()
+
+
+def _freeze(lives: Sequence[LiveVolume], records: Sequence[SnapshotRecord]) -> None:
+    """Fix the point in time of all volumes at once."""
+    with ExitStack() as stack:
+        for live in sorted(lives, key=lambda each: each.number):
+            for stripe in live.stripes:
+                stack.enter_context(stripe)
+        for live, record in zip(lives, records, strict=True):
+            live.freeze(Frozen(record.snapshot_id, record.epoch, record.base_epoch))
 
 
 def _take_up(writer: CatalogWriter, snapshot_id: SnapshotId, session: int) -> SnapshotRecord:
     """Have a session make a pending snapshot, and return its record.
 
     Raises:
-        StoppedError: An earlier one of its volume stayed pending: this one has no parent yet.
+        StoppedError: An earlier one of its volume stayed pending: this one has no parent yet; or
+            another process was faster.
     """
-    record = replace(get_pending(writer, snapshot_id), session=session)
+    record = get_pending(writer, snapshot_id)
+    if record.session not in (NO_SESSION, session):
+        raise StoppedError
+    record = replace(record, session=session)
     if pending_of_volume(writer, record.volume_id)[0].snapshot_id != snapshot_id:
         raise StoppedError
     put_snapshot(writer, record)

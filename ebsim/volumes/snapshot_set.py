@@ -12,11 +12,11 @@ from ebsim.core.complete import CompletionChange
 from ebsim.core.context import StoreContext
 from ebsim.core.events import snapshot_set_ended
 from ebsim.core.snapshots import find_snapshot
+from ebsim.core.stopping import StoppedError
 from ebsim.errors import ErrorCode, SourceError
 from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.storage.catalog import CatalogWriter
-from ebsim.volumes.frozen_source import StoppedError
 
 
 class SnapshotSet:

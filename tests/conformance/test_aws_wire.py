@@ -13,25 +13,25 @@ import botocore.parsers  # noqa: E402 - skipped above where it is missing
 from botocore.awsrequest import HeadersDict  # noqa: E402
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape  # noqa: E402
 
+from ebsim.errors import EbsimError, ErrorCode  # noqa: E402
+from ebsim.server import faults  # noqa: E402
+from ebsim.server.operations import load_operations  # noqa: E402
 from ebsim.server.protocol.codec import read_call, write_fault, write_result  # noqa: E402
 from ebsim.server.protocol.models import SERVICES, load_model  # noqa: E402
 from ebsim.server.protocol.wire import Call, FaultError, HttpRequest, HttpResponse  # noqa: E402
 
-EC2_TRIED = 60
 ROUNDS = 6
 DEPTH_MAX = 5
 
 
 def operations() -> Iterator[OperationModel]:
-    """Yield all operations of the small services, and those of EC2's that have to do with EBS."""
+    """Yield all operations of the small services, and those of EC2's that are served."""
+    served = load_operations().known.keys()
     for service in SERVICES:
         model = load_model(service)
-        names = list(model.operation_names)
-        if service == "ec2":
-            words = ("Snapshot", "Volume", "Tags", "Image", "Ebs", "RecycleBin", "FastSnapshot")
-            names = [name for name in names if any(word in name for word in words)]
-        for name in names:
-            yield model.operation_model(name)
+        for name in model.operation_names:
+            if service != "ec2" or (service, name) in served:
+                yield model.operation_model(name)
 
 
 OPERATIONS = list(operations())
@@ -149,27 +149,71 @@ def test_result_is_read_by_botocore_as_it_was_meant(operation: OperationModel) -
         meant = {} if shape is None else Values(f"{operation.name} {number}").of(shape)
         call = Call(service=service, operation=operation.name, parameters={})
 
-        response = write_result(call, meant, "11111111-2222-3333-4444-555555555555")
+        response = write_result(call, meant, REQUEST_ID)
 
         assert without_empty(read_by_botocore(operation, response)) == without_empty(meant)
 
 
+REQUEST_ID = "11111111-2222-3333-4444-555555555555"
+
+
+def codes() -> Iterator[FaultError]:
+    """Yield what can go wrong: each error of the engine, of the endpoint, and of the models."""
+    for code in ErrorCode:
+        yield faults.to_fault(EbsimError("what & <why>", code))
+    for name in ("MissingAction", "UnknownParameter", "SignatureDoesNotMatch", "RequestExpired"):
+        yield FaultError(name, "what & <why>")
+    yield faults.dry_run()
+    yield faults.internal_error()
+
+
 @pytest.mark.parametrize("service", SERVICES)
-def test_fault_is_read_by_botocore(service: str) -> None:
+def test_every_fault_is_read_by_botocore(service: str) -> None:
+    """Its code, message, status and request id; where the model has the code, its status."""
     model = load_model(service)
-    code = model.error_shapes[0].error_code if model.error_shapes else "InvalidVolume.NotFound"
+    served = [model.operation_model(name) for of, name in load_operations().known if of == service]
+    modelled = {each.error_code: each for operation in served for each in operation.error_shapes}
+    raised = [faults.for_service(fault, service) for fault in codes()]
+    raised += [FaultError(code, "what & <why>") for code in modelled]
     parser = botocore.parsers.create_parser(model.metadata["protocol"])
+    shape = model.operation_model(model.operation_names[0]).output_shape
+    for fault in raised:
+        response = write_fault(service, fault, REQUEST_ID)
 
-    response = write_fault(service, FaultError(code, "what & <why>"), "11111111")
+        raw = {
+            "status_code": response.status,
+            "headers": HeadersDict(response.headers),
+            "body": bytes(response.body),
+        }
+        found = parser.parse(raw, shape)
+        assert found["Error"]["Code"] == fault.code
+        assert found["Error"]["Message"] == fault.message
+        assert found["ResponseMetadata"]["RequestId"] == REQUEST_ID
+        assert found["ResponseMetadata"]["HTTPStatusCode"] == response.status
+        known = modelled.get(fault.code)
+        if known is not None and known.metadata.get("error"):
+            assert response.status == known.metadata["error"]["httpStatusCode"]
+        else:
+            assert response.status == fault.status
 
+
+def test_members_of_a_fault_have_their_types() -> None:
+    """A list of Data Lifecycle Manager's, which is no text."""
+    members = {"RequiredParameters": ["PolicyDetails", "State"], "Unknown": 1}
+    fault = FaultError("InvalidRequestException", "what", 400, members)
+
+    response = write_fault("dlm", fault, REQUEST_ID)
+
+    (shape,) = (each for each in load_model("dlm").error_shapes if each.error_code == fault.code)
     raw = {
         "status_code": response.status,
         "headers": HeadersDict(response.headers),
         "body": bytes(response.body),
     }
-    error = parser.parse(raw, model.operation_model(model.operation_names[0]).output_shape)["Error"]
-    assert (error["Code"], error["Message"]) == (code, "what & <why>")
-    assert 400 <= response.status <= 500
+    found = botocore.parsers.create_parser("rest-json").parse(raw, shape)
+    assert found["RequiredParameters"] == members["RequiredParameters"]
+    assert found["Message"] == "what"
+    assert "Unknown" not in found
 
 
 def without_empty(value: Any) -> Any:

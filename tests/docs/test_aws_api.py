@@ -35,8 +35,10 @@ def used(operation: Operation) -> set[str]:
     helpers = {
         "documents.filters(": {"Filters"},
         "documents.tags_for(": {"TagSpecifications"},
+        "documents.tags_of_kinds(": {"TagSpecifications"},
         "_page(served": {"MaxResults", "NextToken", "StartingBlockIndex"},
         "cut(served": {"Limit", "Marker"},
+        "tags_of(given": {"Tags"},
         "_ciphertext(given": {"CiphertextBlob"},
         "_refuse_default(given": {"DefaultPolicy", "CreateInterval", "RetainInterval", "CopyTags"}
         | {"ExtendDeletion", "CrossRegionCopyTargets", "Exclusions"},

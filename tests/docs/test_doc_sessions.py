@@ -19,6 +19,10 @@ What differs from run to run is written in the documents as it was in some run, 
 
 A fenced block of kind `python` is run as it is; all blocks of one document make one program.
 
+`ebsim` in a session is run in a process of its own, from its first line to its last, but one that
+is forked from an interpreter that has imported it (`ebsim.testing.forked_programs`): new ones would
+take most of the time.
+
 To write what commands really print into the documents, run this file as a program. Read the
 difference before you keep it.
 """
@@ -36,6 +40,7 @@ from pathlib import Path
 
 import pytest
 
+from ebsim.testing.forked_programs import ProgramServer
 from ebsim.testing.seams import fast_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -44,6 +49,9 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md
 HOME = "/home/you"
 COLUMNS = 100
 PATIENCE_S = 270
+
+IMPORTED = tuple(f"ebsim.{name}" for name in ("cli", "core", "demo", "keys", "storage", "volumes"))
+"""What commands import."""
 
 STORED_MEMBERS = (
     "StoredSizeInBytes",
@@ -130,9 +138,8 @@ def run_shell(commands: list[str], folder: Path) -> list[tuple[str, int]]:
     tools, home = folder / "tools", folder / "home"
     tools.mkdir()
     home.mkdir()
-    for name, options in (("ebsim", "-m ebsim "), ("python3", "")):
-        (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {options}"$@"\n')
-        (tools / name).chmod(0o755)
+    (tools / "python3").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tools / "python3").chmod(0o755)
     script = "".join(
         f'{command}\n_code=$?; printf "\\036%d\\036" "$_code"; (exit "$_code")\n'
         for command in commands
@@ -146,7 +153,9 @@ def run_shell(commands: list[str], folder: Path) -> list[tuple[str, int]]:
         "TERM": "dumb",
         "COLUMNS": str(COLUMNS),
     }
-    shown = _on_a_terminal(["bash", "--norc", "--noprofile", "-c", script], home, variables)
+    with ProgramServer(folder / "server", IMPORTED) as server:
+        server.write_command("ebsim", tools / "ebsim")
+        shown = _on_a_terminal(["bash", "--norc", "--noprofile", "-c", script], home, variables)
     parts = shown.replace(str(home), HOME).split(_MARK)
     assert len(parts) == 2 * len(commands) + 1, shown
     return [(parts[2 * at], int(parts[2 * at + 1])) for at in range(len(commands))]

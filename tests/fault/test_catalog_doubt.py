@@ -8,7 +8,6 @@ import errno
 import logging
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -42,6 +41,7 @@ from ebsim.storage.locks import LockFile
 from ebsim.storage.store_folder import LOCK_NAME
 from ebsim.testing.contents import NOISE, TAIL, TEXT, noise_block
 from ebsim.testing.damage import damage_block, vouch_for_catalog
+from ebsim.testing.forked_process import start_script
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import FailingSource, disk_of
@@ -213,14 +213,12 @@ def test_writer_that_lives_vouches(folder: Path, proofs: list[Path]) -> None:
         "store.tags.create([store.list_snapshots()[0].snapshot_id], {'a': 'b'})\n"
         "print('written', flush=True); sys.stdin.read(); store.close()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", writer, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"written\n"
+    with start_script(writer, str(folder)) as process:
+        assert process.stdout.readline() == "written\n"
 
         ids(folder, Seams())
-        process.communicate()
+        process.stdin.close()
+        assert process.wait() == 0
 
     ids(folder, Seams())
     assert proofs == []
@@ -230,11 +228,8 @@ def test_two_openers_at_once_rebuild_once(folder: Path) -> None:
     """In two processes, as two users would."""
     flip_a_value(folder)
     opener = "import sys; from ebsim.engine import Store; Store.open(sys.argv[1]).close()"
-    command = [sys.executable, "-c", opener, str(folder)]
-
-    both = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
-
-    assert [process.wait() for process in both] == [0, 0]
+    with start_script(opener, str(folder)) as one, start_script(opener, str(folder)) as other:
+        assert [process.wait() for process in (one, other)] == [0, 0]
     assert len(list(folder.glob("catalog.old-*"))) == 1
     with Store.open(folder, seams(9)) as store:
         assert_healthy(store)

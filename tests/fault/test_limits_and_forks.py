@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +23,7 @@ from ebsim.errors import (
 from ebsim.requests import PruneOptions, VolumeRequest
 from ebsim.storage.files import PosixFiles
 from ebsim.testing.contents import HEAD, NOISE, TEXT
+from ebsim.testing.forked_process import run_script
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.seams import SeededEntropy
 from ebsim.testing.sources import disk_of
@@ -126,7 +125,7 @@ def test_forked_child_may_open_the_store_when_it_was_closed(store_path: Path) ->
 # F63: few descriptors, little memory
 
 LIMITED = """
-import json, resource, sys
+import json, os, resource, sys
 from ebsim.engine import Store
 from ebsim.errors import EbsimError
 from ebsim.testing.contents import NOISE, TEXT
@@ -136,6 +135,7 @@ import ebsim.core.snapshot_queries, ebsim.core.compact, ebsim.volumes.operations
 import zstandard, numpy, blake3
 
 path, kind, limit, out = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+os.closerange(3, 100)  # as it is in a process that a shell starts
 resource.setrlimit(getattr(resource, kind), (limit, limit))
 answers = []
 def tell(action):
@@ -161,14 +161,9 @@ print(json.dumps(answers))
 
 
 def limited(path: Path, kind: str, limit: int) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path), kind, str(limit), str(path.parent / "out")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: list[str] = json.loads(done.stdout)
+    status, told = run_script(LIMITED, str(path), kind, str(limit), str(path.parent / "out"))
+    assert status == 0, told
+    answers: list[str] = json.loads(told)
     return answers
 
 
@@ -267,13 +262,8 @@ def test_no_memory_at_any_moment_fails_an_operation_and_not_the_store(
     ids = fill(store_path)
     told = []
     for at in (0, 40, 300, 1_000, 3_000, 6_000, 10_000, 20_000, 50_000_000):
-        done = subprocess.run(
-            [sys.executable, "-c", STARVED, str(store_path), str(at), operation],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        told.append(done.stdout.strip() or f"died ({done.returncode})")
+        status, answer = run_script(STARVED, str(store_path), str(at), operation)
+        told.append(answer.strip() or f"died ({status})")
         with Store.open(store_path) as store:
             there = {each.snapshot_id for each in store.list_snapshots()}
         for name in [each for each, snapshot_id in ids.items() if snapshot_id not in there]:

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from ebsim.testing.harness import Harness
 pytest.importorskip("boto3")
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 
-from ebsim.server import app, bounded_http
 from ebsim.server.endpoint import Endpoint
+from ebsim.server.limits import HttpLimits, Limits
 from ebsim.server.operations import load_operations
+from ebsim.server.process import ServeOptions
 from ebsim.server.protocol.models import load_model
 from ebsim.server.protocol.wire import HttpRequest
 
@@ -198,6 +199,14 @@ def endpoint(harness: Harness) -> Iterator[RunningEndpoint]:
         yield running
 
 
+@contextmanager
+def limited(limits: Limits) -> Iterator[RunningEndpoint]:
+    """Return a context in which a store of its own is served under limits."""
+    options = ServeOptions(limits=limits)
+    with Harness() as other, running_endpoint(other.store, options=options) as running:
+        yield running
+
+
 @pytest.fixture(autouse=True)
 def unchanged(harness: Harness) -> Iterator[None]:
     """Nothing is changed by any test, and no error is logged."""
@@ -229,19 +238,19 @@ def test_half_a_request_is_none(endpoint: RunningEndpoint, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HALVES)
-def test_client_that_stops_is_told_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_http, "REQUEST_S", 0.05)
-    with Harness() as other, running_endpoint(other.store) as running:
+def test_client_that_stops_is_told_so(name: str) -> None:
+    with limited(Limits(http=HttpLimits(request_s=0.05))) as running:
         assert statuses(Refuse(running).told(HALVES[name], ends=False)) == [408]
 
 
-def test_client_that_does_not_read_is_left(
-    endpoint: RunningEndpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_client_that_does_not_read_is_left() -> None:
     """It asks and asks; the answers are too many for what the system keeps for it."""
-    monkeypatch.setattr(bounded_http, "RESPONSE_S", 0.05)
     asked = b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000  # sent for as long as it is taken
-    with Refuse(endpoint).connect() as connection, pytest.raises(OSError, match=r"reset|Broken"):
+    with (
+        limited(Limits(http=HttpLimits(response_s=0.05))) as running,
+        Refuse(running).connect() as connection,
+        pytest.raises(OSError, match=r"reset|Broken"),
+    ):
         connection.sendall(asked)
 
 
@@ -253,28 +262,40 @@ def test_answer_to_what_was_asked_before_is_still_given(endpoint: RunningEndpoin
     assert statuses(told) in ([200], [200, 400])
 
 
-def test_bodies_are_bounded_together(
-    endpoint: RunningEndpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While one client has sent half of the bytes that all may hold, another is told to come."""
-    monkeypatch.setattr(app, "BODIES_MAX", 200_000)
-    refuse, head = Refuse(endpoint), b"Content-Length: 150000\r\n\r\n"
-    with refuse.connect() as first:
-        first.sendall(HEAD + head + b"a" * 149_999)
-        answered: list[int] = []
+def test_bodies_are_bounded_together() -> None:
+    """While one client has sent most of the bytes that all may hold, another is told to come."""
+    http = HttpLimits(body_bytes=600_000)
+    head, large = b"Content-Length: 150000\r\n\r\n", b"Content-Length: 550000\r\n\r\n"
+    with (
+        limited(Limits(held_bytes=600_000, http=http)) as running,
+        Refuse(running).connect() as first,
+    ):
+        refuse = Refuse(running)
+        first.sendall(HEAD + large + b"a" * 549_999)
         limit = time.monotonic() + WAIT_S
-        while answered != [503] and time.monotonic() < limit:
-            request = HEAD + b"Connection: close\r\n" + head + b"a" * 150_000
-            answered = statuses(refuse.told(request, ends=False))
-            assert answered in ([503], [403], [])
-        assert answered == [503]
+        metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        while b"ebsim_held_bytes 549999.0" not in refuse.told(metrics, ends=False):
+            assert time.monotonic() < limit
+        request = HEAD + b"Connection: close\r\n" + head + b"a" * 150_000
+        assert statuses(refuse.told(request, ends=False)) in ([503], [])
+        small = HEAD + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello"
+        assert statuses(refuse.told(small, ends=False)) == [403]
 
 
-def test_too_many_connections_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ebsim.server import process
+def test_half_a_request_does_not_keep_the_server_from_stopping() -> None:
+    with limited(Limits(grace_s=0.05)) as running:
+        half = Refuse(running).connect()
+        half.sendall(HALVES["half a body"])
+        metrics = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        limit = time.monotonic() + WAIT_S
+        while b"ebsim_requests_at_work 1.0" not in Refuse(running).told(metrics, ends=False):
+            assert time.monotonic() < limit
+    with half, suppress(ConnectionResetError):  # that is an end, too
+        assert half.recv(1) == b""
 
-    monkeypatch.setattr(process, "CONNECTIONS_MAX", 5)
-    with Harness() as other, running_endpoint(other.store) as running:
+
+def test_too_many_connections_are_ended() -> None:
+    with limited(Limits(connections=5)) as running:
         refuse = Refuse(running)
         held = [refuse.connect() for _ in range(5)]
         assert refuse.told(b"", ends=False) == b""

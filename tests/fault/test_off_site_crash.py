@@ -6,19 +6,19 @@ real one, and is not written to.
 What must hold afterwards. A snapshot of the other store is absent, pending or completed, and a
 completed one has its bytes. Nothing is in error, nothing is left over. Copying once more copies
 what is missing, and no block that is there already; the charges are those of the first store.
+
+The default profile has it die at about every fourth step, EBSIM_TEST_PROFILE=long at each one.
 """
 
 import errno
+import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import ebsim
 from ebsim import failpoints
 from ebsim.config import SnapshotOptions
 from ebsim.core import ingest
@@ -34,12 +34,16 @@ from ebsim.off_site import OffSiteRequest
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.storage.segments import LocalSegmentStore, LocalSegmentWriter
 from ebsim.testing.contents import palette_block
+from ebsim.testing.forked_process import run_script
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.machine import Killed, Machine
 from ebsim.testing.sources import MemorySource
 from ebsim.units import BLOCK_SIZE
 
 pytestmark = pytest.mark.crash
+
+STRIDE = 1 if os.environ.get("EBSIM_TEST_PROFILE") == "long" else 4
+"""The steps at which something dies or fails are so many times as far from each other."""
 
 ALL = OffSiteRequest(all_snapshots=True)
 LEAF = 256
@@ -158,12 +162,12 @@ class Run:
         assert store.stats().blocks == TOTAL
 
 
-def die_at_each_step(folder: Path, source: Store, ending: str, stride: int = 1) -> None:
-    """Have copying die at each of its steps, and look at what is left."""
+def die_at_each_step(folder: Path, source: Store, ending: str, stride: int = STRIDE) -> None:
+    """Have copying die at its steps, one after the other, and look at what is left."""
     chance = random.Random(ending)
-    step, resumed = 0, 0
+    step, resumed = 1 - stride, 0
     while True:
-        step += stride * (1 if ending == "killed" else chance.randrange(1, 4))
+        step += stride * (1 if ending == "killed" else chance.randrange(1, 3))
         (place := folder / str(step)).mkdir()
         run = Run(place, source)
         died = run.copy(step)
@@ -193,7 +197,7 @@ def test_encrypted_copies_died_at_some_steps(
     fast_path: Path, sealed_source: Store, ending: str
 ) -> None:
     """The same where the other store gets its keyring, and its data key, on the way."""
-    die_at_each_step(fast_path, sealed_source, ending, stride=5)
+    die_at_each_step(fast_path, sealed_source, ending, stride=5 if STRIDE == 1 else 10)
 
 
 def test_died_at_each_failpoint(fast_path: Path, source: Store) -> None:
@@ -201,7 +205,7 @@ def test_died_at_each_failpoint(fast_path: Path, source: Store) -> None:
     (place := fast_path / "all").mkdir()
     moments = Run(place, source).failpoints()
     assert len({name for name, _ in moments}) > 10
-    for number, moment in enumerate(moments):
+    for number, moment in enumerate(moments[:: min(STRIDE, 2)]):
         (place := fast_path / str(number)).mkdir()
         run = Run(place, source)
         run.failpoints(moment)
@@ -251,11 +255,10 @@ def test_real_process_that_is_killed(
     expected = [signature(source, each) for each in source.list_snapshots()]
     source.close()
     here, there = fast_path / "source", fast_path / "there"
-    command = [sys.executable, "-c", SCRIPT, str(here), str(there), moment[0], str(moment[1])]
 
-    died = subprocess.run(command, check=False, cwd=Path(ebsim.__file__).parents[1])
+    status, _ = run_script(SCRIPT, str(here), str(there), moment[0], str(moment[1]))
 
-    assert died.returncode == -signal.SIGKILL
+    assert status == -signal.SIGKILL
     with Store.open(here) as again, Store.open(there) as other:
         kept = other.stats().blocks
         assert {each.state for each in other.list_snapshots()} <= {
@@ -358,7 +361,7 @@ def test_disk_that_is_full_or_fails_at_a_write(fast_path: Path, source: Store, n
     chance = random.Random(number)
     failed_at = 0
     while True:
-        failed_at += chance.randrange(1, 5)
+        failed_at += STRIDE * chance.randrange(1, 3)
         (place := fast_path / str(failed_at)).mkdir()
         run = Run(place, source)
         writes = 0

@@ -7,7 +7,6 @@ store has when it is opened again.
 
 import pickle
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +15,6 @@ from pathlib import Path
 import lmdb
 import pytest
 
-import ebsim
 from ebsim.cli.failures import describe_failure
 from ebsim.engine import Seams, Store
 from ebsim.errors import ErrorCode, OutcomeUnknownError, StorePoisonedError
@@ -24,11 +22,10 @@ from ebsim.requests import PruneOptions, VolumeRequest
 from ebsim.storage import catalog_proof
 from ebsim.storage.lmdb_catalog import LmdbCatalog
 from ebsim.testing.contents import NOISE, TAIL, TEXT, noise_block
+from ebsim.testing.forked_process import run_script
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import disk_of
-
-ROOT_FOLDER = Path(ebsim.__file__).parent.parent
 
 
 class Commits:
@@ -263,15 +260,10 @@ def test_system_call_that_fails_leaves_no_guess(
     for number in range(1, count + 1):
         shutil.copytree(template, path)
         Store.open(path, seams(30)).close()
-        ended = subprocess.run(
-            [
-                "strace", "-o", "/dev/null", "-e", f"trace={call}",
-                "-e", f"inject={call}:error={fault}:when={number}",
-                sys.executable, "-c", OPERATE, str(path),
-            ],
-            cwd=ROOT_FOLDER, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        name, _, happened = ended.stdout.strip().partition(" ")
+        inject = f"inject={call}:error={fault}:when={number}"
+        strace = ["-o", "/dev/null", "-e", f"trace={call}", "-e", inject]
+        _, told = run_script(OPERATE, str(path), strace=strace)
+        name, _, happened = told.strip().partition(" ")
         answers.add(name)
         with Store.open(path, seams(31)) as store:
             there = bool(store.tags.list())
@@ -284,6 +276,6 @@ def test_system_call_that_fails_leaves_no_guess(
             case "OutcomeUnknownError", "None":
                 pass
             case _:
-                assert not there, ended.stdout + ended.stderr
+                assert not there, told
         shutil.rmtree(path)
     assert answers & {"OutcomeUnknownError", "StoreError", "LimitExceededError"}

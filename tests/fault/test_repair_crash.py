@@ -7,9 +7,12 @@ journal; a segment's header.
 What must hold afterwards. No block reads as anything but what it was; what was acknowledged as
 healed is; the repair can be done again, and then everything is healed but what has no remedy, which
 the next snapshot that has its content heals. What was damaged is set aside, whatever happened.
+
+The default profile has it die at about every fourth step; EBSIM_TEST_PROFILE=long at each one.
 """
 
 import errno
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +38,9 @@ from ebsim.testing.memory_store import SEGMENTS
 from ebsim.units import BLOCK_SIZE
 
 pytestmark = pytest.mark.crash
+
+STRIDE = 1 if os.environ.get("EBSIM_TEST_PROFILE") == "long" else 4
+"""The steps at which something dies or fails are so many times as far from each other."""
 
 NIGHTS = ((4, 8, 5), (4, 12, 5), (16, 12, 20))
 OWN, COPIED, LOST = 4, 8, 12
@@ -155,11 +161,11 @@ def hash_of(number: int) -> bytes:
 
 
 def die_at_each_step(folder: Path, ending: str) -> None:
-    """Have a repair die at each of its steps, and look at what is left."""
+    """Have a repair die at its steps, one after the other, and look at what is left."""
     chance = random.Random(ending)
-    step = 0
+    step = 1 - STRIDE
     while True:
-        step += 1 if ending == "killed" else chance.randrange(1, 6)
+        step += STRIDE * (1 if ending == "killed" else chance.randrange(1, 4))
         (place := folder / str(step)).mkdir()
         run = Run(place)
         died = run.repair(step)
@@ -220,7 +226,7 @@ def test_disk_that_is_full_or_fails_at_a_write(
     chance = random.Random(number)
     failed_at = 0
     while True:
-        failed_at += chance.randrange(1, 6)
+        failed_at += STRIDE * chance.randrange(1, 3)
         (place := fast_path / str(failed_at)).mkdir()
         run = Run(place)
         writes = 0

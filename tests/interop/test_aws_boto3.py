@@ -1,5 +1,7 @@
 """boto3 against the endpoint: the story of volumes and snapshots, errors, waiters, pages."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +9,10 @@ import pytest
 from ebsim.testing.aws import RunningEndpoint
 
 boto3 = pytest.importorskip("boto3")
-from botocore.exceptions import ClientError  # noqa: E402 - skipped above where it is missing
+from botocore import xform_name  # noqa: E402 - skipped above where it is missing
+from botocore.exceptions import ClientError  # noqa: E402
+
+from ebsim.server.operations import load_operations  # noqa: E402
 
 ZONE = "us-east-1a"
 QUICK = {"Delay": 0, "MaxAttempts": 600}
@@ -155,3 +160,11 @@ def test_caller_zones_and_regions_are_told(ebsim_endpoint: RunningEndpoint) -> N
     regions = ec2.describe_regions()["Regions"]
     assert "eu-central-1" in [each["RegionName"] for each in regions]
     new_volume(ec2, AvailabilityZone="eu-central-1b")
+
+
+def test_every_operation_is_called_in_some_test_here() -> None:
+    """So every answer is compared with what botocore makes of it (ebsim.testing.aws_answers)."""
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py"))
+    called = set(re.findall(r"\b[a-z]\w+", tests))
+    served = {name for _, name in load_operations().known}
+    assert {name for name in served if xform_name(name) not in called} == set()

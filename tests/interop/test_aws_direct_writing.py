@@ -2,15 +2,14 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from ebsim.engine import Store
 from ebsim.testing.aws import RunningEndpoint
-from ebsim.testing.contents import NOISE, TEXT, noise_block
+from ebsim.testing.contents import NOISE, TEXT
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.seams import ManualClock
 from ebsim.units import BLOCK_SIZE
@@ -18,13 +17,11 @@ from ebsim.units import BLOCK_SIZE
 pytest.importorskip("boto3")
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
 ZEROS = bytes(BLOCK_SIZE)
-PARALLEL = 64
 
 
 def encoded(digest: bytes) -> str:
@@ -225,39 +222,3 @@ def put_by_hand(endpoint: RunningEndpoint, path: str, said: str, body_hash: str)
     SigV4Auth(keys, "ebs", "us-east-1").add_auth(request)
     status: int = URLLib3Session().send(request.prepare()).status_code
     return status
-
-
-@pytest.fixture
-def image() -> dict[int, bytes]:
-    """Three hundred blocks of a disk of 1 GiB, with holes between."""
-    blocks = {index * 5: noise_block(index) for index in range(300)}
-    return blocks | {3: ZEROS, 2047: TEXT}
-
-
-def test_image_goes_up_and_comes_down_with_many_requests_at_once(
-    ebsim_endpoint: RunningEndpoint, ebsim_store: Store, image: dict[int, bytes]
-) -> None:
-    """64 requests at once, holes left out; what comes down is what went up, byte for byte."""
-    ebs = ebsim_endpoint.client("ebs", config=Config(max_pool_connections=PARALLEL))
-    snapshot = ebs.start_snapshot(VolumeSize=1)["SnapshotId"]
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        list(pool.map(lambda index: put(ebs, snapshot, index, image[index]), image))
-        assert complete(ebs, snapshot, image) == "pending"
-        ebsim_store.wait_snapshots([snapshot])
-
-        def get(block: dict[str, Any]) -> tuple[int, bytes]:
-            got = ebs.get_snapshot_block(SnapshotId=snapshot, **block)
-            return block["BlockIndex"], got["BlockData"].read()
-
-        down = dict(pool.map(get, _blocks(ebs, snapshot)))
-    assert down == image
-
-
-def _blocks(ebs: Any, snapshot: str) -> Iterator[dict[str, Any]]:
-    more: dict[str, str] = {}
-    while True:
-        page = ebs.list_snapshot_blocks(SnapshotId=snapshot, MaxResults=100, **more)
-        yield from page["Blocks"]
-        if "NextToken" not in page:
-            return
-        more = {"NextToken": page["NextToken"]}

@@ -1,9 +1,6 @@
-"""EC2's error codes over boto3 (semantics section 9, and point 14 of section 11): one test each.
+"""EC2's errors over boto3 beyond its catalogue, which test_aws_error_catalogue.py has.
 
-Not there, since nothing in ebsim leads to them: what only IAM, other instance types, Outposts or
-the capacity of a zone could refuse (UnauthorizedOperation, TagPolicyViolation,
-SnapshotCopyUnsupported.InterRegion, InsufficientVolumeCapacity and their like), and InvalidState,
-which is IncorrectState wherever EBS documents both.
+Other ways to them, other codes, DryRun of each operation, and what must not be told.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +13,7 @@ import pytest
 
 from ebsim.core.tag_operations import TagOperations
 from ebsim.errors import ErrorCode
-from ebsim.testing.aws_service import OTHER, ZONE, Service, refusal, running_service
+from ebsim.testing.aws_service import ZONE, Service, refusal, running_service
 
 pytest.importorskip("boto3")
 from botocore import xform_name
@@ -142,33 +139,10 @@ def test_dry_run_of_each_operation(aws: Service, name: str) -> None:
     assert aws.store.events() == before
 
 
-def test_auth_failure(aws: Service) -> None:
-    """Point 14 of section 11: 403 for what may be seen but not changed."""
-    snapshot = aws.snapshot()
-    aws.ec2.modify_snapshot_attribute(
-        SnapshotId=snapshot,
-        OperationType="add",
-        UserIds=[OTHER],
-        Attribute="createVolumePermission",
-    )
-    assert refusal(aws.other.delete_snapshot, SnapshotId=snapshot) == ("AuthFailure", 403)
-
-
 def test_snapshot_of_the_direct_apis_that_is_not_there(aws: Service) -> None:
     """Point 14 of section 11: 404 there, where EC2 has 400."""
     refused = refusal(aws.client("ebs").list_snapshot_blocks, SnapshotId=f"snap-{MISSING}")
     assert refused == ("ResourceNotFoundException", 404)
-
-
-def test_operation_not_permitted(aws: Service) -> None:
-    """Section 5.4: what is encrypted under the AWS managed key is shared with nobody."""
-    volume = aws.volume(encrypted=True)
-    refused = refusal(
-        aws.ec2.modify_snapshot_attribute,
-        SnapshotId=aws.snapshot(volume),
-        CreateVolumePermission={"Add": [{"UserId": OTHER}]},
-    )
-    assert refused == ("OperationNotPermitted", 400)
 
 
 def test_snapshot_in_use_and_image_name_taken(aws: Service) -> None:
@@ -188,16 +162,6 @@ def test_volume_in_use(aws: Service) -> None:
     volume = aws.volume()
     with aws.store.volumes.open(volume):
         assert refusal(aws.ec2.delete_volume, VolumeId=volume) == ("VolumeInUse", 400)
-
-
-def test_incorrect_modification_state(aws: Service) -> None:
-    volume = aws.volume()
-    with quotas(aws, modification_s=100):
-        aws.ec2.modify_volume(VolumeId=volume, Size=2)
-        assert refusal(aws.ec2.modify_volume, VolumeId=volume, Size=3) == (
-            "IncorrectModificationState",
-            400,
-        )
 
 
 def test_volume_modification_rate(aws: Service) -> None:
@@ -230,15 +194,6 @@ def test_quotas_of_volumes(aws: Service, code: str, changes: dict[str, Any]) -> 
     assert refused == (code, 400)
 
 
-def test_quota_of_copies(aws: Service) -> None:
-    """Section 6: so many are in progress to a destination."""
-    snapshot = aws.snapshot()
-    there = aws.client("ec2", "123456789012", "eu-west-1")
-    with quotas(aws, pending_copies=0):
-        refused = refusal(there.copy_snapshot, SourceRegion="us-east-1", SourceSnapshotId=snapshot)
-    assert refused == ("ResourceLimitExceeded", 400)
-
-
 @contextmanager
 def pending(aws: Service, volume: str, count: int) -> Iterator[str]:
     """A context in which snapshots of a volume are pending: the id of the first."""
@@ -246,29 +201,6 @@ def pending(aws: Service, volume: str, count: int) -> Iterator[str]:
         made = [aws.ec2.create_snapshot(VolumeId=volume)["SnapshotId"] for _ in range(count)]
         yield made[0]
     aws.store.wait_snapshots(made)
-
-
-def test_sixth_snapshot_of_a_volume(aws: Service) -> None:
-    """Section 1.3; point 3 of section 11."""
-    volume = aws.volume()
-    with pending(aws, volume, 5):
-        refused = refusal(aws.ec2.create_snapshot, VolumeId=volume)
-    assert refused == ("ConcurrentSnapshotLimitExceeded", 400)
-
-
-@pytest.mark.parametrize(
-    ("code", "changes"),
-    [
-        ("PendingSnapshotLimitExceeded", {"pending_per_account": 1}),
-        ("SnapshotCreationPerVolumeRateExceeded", {"snapshot_spacing_s": 15}),
-        ("SnapshotLimitExceeded", {"snapshots_per_region": 1}),
-    ],
-)
-def test_quotas_of_snapshots(aws: Service, code: str, changes: dict[str, Any]) -> None:
-    volume = aws.volume()
-    with pending(aws, volume, 1), quotas(aws, **changes):
-        refused = refusal(aws.ec2.create_snapshot, VolumeId=volume)
-    assert refused == (code, 400)
 
 
 def test_incorrect_state(aws: Service) -> None:
@@ -322,19 +254,6 @@ def test_request_that_boto3_would_not_send(
 ) -> None:
     with altered(aws, change):
         assert refusal(aws.ec2.describe_volumes) == (code, 400)
-
-
-def test_credentials_that_are_none(aws: Service) -> None:
-    import boto3
-
-    stranger = boto3.client(
-        "ec2",
-        endpoint_url=aws.endpoint.url,
-        region_name="us-east-1",
-        aws_access_key_id="AKIANOBODY0000000000",
-        aws_secret_access_key="secret",
-    )
-    assert refusal(stranger.describe_volumes) == ("InvalidClientTokenId", 403)
 
 
 @pytest.mark.parametrize(

@@ -262,3 +262,18 @@ def test_instances_and_attachments_survive_a_rebuild() -> None:
         assert store.volumes.list() == volumes
         assert [each.attachment for each in volumes] == list(kept.attachments)
         assert not store.check().findings
+
+
+def test_client_token_makes_instances_once(aws: Service) -> None:
+    """Section 3.2 has it of volumes: IdempotentParameterMismatch."""
+    wanted = {"ClientToken": "token-1", "MinCount": 2, "MaxCount": 2}
+    mappings = [ebs("/dev/sdf")]
+
+    made = aws.ec2.run_instances(**wanted, BlockDeviceMappings=mappings)["Instances"]
+    again = aws.ec2.run_instances(**wanted, BlockDeviceMappings=mappings)["Instances"]
+
+    ids = [each["InstanceId"] for each in made]
+    assert [each["InstanceId"] for each in again] == ids
+    assert len(set(ids)) == 2
+    assert refusal(aws.ec2.run_instances, **wanted) == ("IdempotentParameterMismatch", 400)
+    aws.ec2.terminate_instances(InstanceIds=ids)

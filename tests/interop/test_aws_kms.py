@@ -266,7 +266,7 @@ def test_what_is_refused(kms: Any) -> None:
     assert refused(kms.encrypt, KeyId=key, Plaintext=b"p" * 4097) == invalid
     call = {"KeyId": key, "Plaintext": b"x", "DryRun": True}
     assert refused(kms.encrypt, **call) == ("DryRunOperationException", 412)
-    assert refused(kms.list_key_policies, KeyId=key)[0] == "UnknownOperationException"
+    assert refused(kms.get_public_key, KeyId=key)[0] == "UnknownOperationException"
 
 
 def test_key_of_a_volume(ebsim_endpoint: RunningEndpoint, kms: Any, ebsim_ec2: Any) -> None:

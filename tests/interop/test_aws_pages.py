@@ -1,4 +1,4 @@
-"""Every waiter and every paginator that botocore has for what ebsim serves of EC2."""
+"""Every waiter and every paginator that botocore has for what ebsim serves."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,23 +9,27 @@ from ebsim.recycle_bin import RuleRequest, RuleResourceType
 from ebsim.testing.aws_service import QUICK, ZONE, Service, running_service
 
 pytest.importorskip("boto3")
-from botocore.exceptions import WaiterError
+from botocore.exceptions import UnknownServiceError, WaiterError
 from botocore.loaders import Loader
 
 from ebsim.server.operations import load_operations
+from ebsim.server.protocol.models import SERVICES
 
 COUNT = 6
 """As many of each as make two pages: EC2's smallest page has 5."""
 
 
-def known(kind: str, member: str) -> dict[str, Any]:
-    """Return botocore's waiters or paginators by name."""
-    found: dict[str, Any] = Loader().load_service_model("ec2", kind)[member]
+def known(service: str, kind: str, member: str) -> dict[str, Any]:
+    """Return botocore's waiters or paginators of a service by name."""
+    try:
+        found: dict[str, Any] = Loader().load_service_model(service, kind)[member]
+    except UnknownServiceError:  # it has none
+        return {}
     return found
 
 
-def served() -> set[str]:
-    return {name for service, name in load_operations().known if service == "ec2"}
+def is_served(service: str, name: str) -> bool:
+    return (service, name) in load_operations().known
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,26 @@ def aws() -> Iterator[Service]:
         ec2.enable_fast_snapshot_restores(SourceSnapshotIds=snapshots[:1], AvailabilityZones=zones)
         _fill_bin(service)
         ec2.run_instances(MinCount=COUNT, MaxCount=COUNT)
+        _keys_and_rules(service)
         yield service
+
+
+def _keys_and_rules(service: Service) -> None:
+    kms, rbin = service.client("kms"), service.client("rbin")
+    tags = [{"TagKey": f"key {each}", "TagValue": ""} for each in range(COUNT)]
+    made = [kms.create_key(Tags=tags)["KeyMetadata"]["KeyId"] for _ in range(COUNT)]
+    for number, key in enumerate(made):
+        kms.create_alias(AliasName=f"alias/{number}", TargetKeyId=key)
+        kms.create_grant(
+            KeyId=made[0],
+            GranteePrincipal=f"arn:aws:iam::11112222333{number}:root",
+            Operations=["Decrypt"],
+        )
+        rbin.create_rule(
+            ResourceType="EC2_IMAGE",
+            RetentionPeriod={"RetentionPeriodValue": 1, "RetentionPeriodUnit": "DAYS"},
+            ResourceTags=[{"ResourceTagKey": "keep", "ResourceTagValue": str(number)}],
+        )
 
 
 def _archived(service: Service, volume: str) -> None:
@@ -73,39 +96,54 @@ def _fill_bin(service: Service) -> None:
 
 
 PAGES = {
-    "DescribeFastSnapshotRestores": ("FastSnapshotRestores", COUNT),
-    "DescribeImages": ("Images", COUNT),
-    "DescribeInstances": ("Reservations", COUNT),
-    "DescribeSnapshotTierStatus": ("SnapshotTierStatuses", COUNT),
-    "DescribeSnapshots": ("Snapshots", 2 * COUNT),
-    "DescribeTags": ("Tags", 4 * COUNT),  # a name, and of what is in the bin that it is there
-    "DescribeVolumeStatus": ("VolumeStatuses", COUNT),
-    "DescribeVolumes": ("Volumes", COUNT),
-    "DescribeVolumesModifications": ("VolumesModifications", COUNT),
-    "ListImagesInRecycleBin": ("Images", COUNT),
-    "ListSnapshotsInRecycleBin": ("Snapshots", COUNT),
+    ("ec2", "DescribeFastSnapshotRestores"): ("FastSnapshotRestores", COUNT),
+    ("ec2", "DescribeImages"): ("Images", COUNT),
+    ("ec2", "DescribeInstances"): ("Reservations", COUNT),
+    ("ec2", "DescribeSnapshotTierStatus"): ("SnapshotTierStatuses", COUNT),
+    ("ec2", "DescribeSnapshots"): ("Snapshots", 2 * COUNT),
+    # a name of each volume, and of what is in the bin that it is there
+    ("ec2", "DescribeTags"): ("Tags", 4 * COUNT),
+    ("ec2", "DescribeVolumeStatus"): ("VolumeStatuses", COUNT),
+    ("ec2", "DescribeVolumes"): ("Volumes", COUNT),
+    ("ec2", "DescribeVolumesModifications"): ("VolumesModifications", COUNT),
+    ("ec2", "ListImagesInRecycleBin"): ("Images", COUNT),
+    ("ec2", "ListSnapshotsInRecycleBin"): ("Snapshots", COUNT),
+    ("kms", "ListAliases"): ("Aliases", COUNT),
+    ("kms", "ListGrants"): ("Grants", COUNT),
+    ("kms", "ListKeyPolicies"): ("PolicyNames", 1),
+    ("kms", "ListKeys"): ("Keys", COUNT),
+    ("kms", "ListResourceTags"): ("Tags", COUNT),
+    ("rbin", "ListRules"): ("Rules", COUNT + 1),  # one fills the bin
 }
 
 
-def test_every_paginator_of_what_is_served_is_tried() -> None:
-    paginators = known("paginators-1", "pagination").keys() & served()
-    assert paginators == PAGES.keys()
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_paginator_of_what_is_served_is_tried(service: str) -> None:
+    paginators = known(service, "paginators-1", "pagination")
+    served = {name for name in paginators if is_served(service, name)}
+    assert served == {name for of, name in PAGES if of == service}
 
 
 def snake(name: str) -> str:
     return "".join(f"_{each.lower()}" if each.isupper() else each for each in name).lstrip("_")
 
 
-@pytest.mark.parametrize("name", sorted(PAGES))
-def test_paginator_gives_each_once(aws: Service, name: str) -> None:
-    key, count = PAGES[name]
-    paginator = aws.ec2.get_paginator(snake(name))
+@pytest.mark.parametrize(("service", "name"), sorted(PAGES))
+def test_paginator_gives_each_once(aws: Service, service: str, name: str) -> None:
+    key, count = PAGES[service, name]
+    client = aws.client(service)
+    needed: dict[str, str] = {}
+    if name == "ListRules":
+        needed = {"ResourceType": "EC2_IMAGE"}
+    elif name in {"ListGrants", "ListKeyPolicies", "ListResourceTags"}:
+        needed = {"KeyId": client.describe_key(KeyId="alias/0")["KeyMetadata"]["KeyId"]}
+    paginator = client.get_paginator(snake(name))
 
-    pages = [page[key] for page in paginator.paginate(PaginationConfig={"PageSize": 5})]
+    pages = [page[key] for page in paginator.paginate(**needed, PaginationConfig={"PageSize": 5})]
 
     assert [len(page) for page in pages] == [5] * (count // 5) + [count % 5]
     found = [repr(each) for page in pages for each in page]
-    whole = [repr(each) for each in getattr(aws.ec2, snake(name))()[key]]
+    whole = [repr(each) for each in getattr(client, snake(name))(**needed)[key]]
     assert sorted(found) == sorted(whole)
     assert len(set(found)) == count
 
@@ -132,9 +170,11 @@ def test_token_of_another_query_is_refused(aws: Service) -> None:
         aws.ec2.describe_volume_status(MaxResults=5, NextToken=token)
 
 
-def test_every_waiter_of_what_is_served_is_tried() -> None:
-    waiters = known("waiters-2", "waiters")
-    assert {name for name, each in waiters.items() if each["operation"] in served()} == WAITERS
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_waiter_of_what_is_served_is_tried(service: str) -> None:
+    waiters = known(service, "waiters-2", "waiters")
+    served = {name for name, each in waiters.items() if is_served(service, each["operation"])}
+    assert served == (WAITERS if service == "ec2" else set())
 
 
 WAITERS = {

@@ -1,10 +1,15 @@
-"""The command line as a user has it: real processes, a real store, real files."""
+"""The command line as a user has it: real processes, a real store, real files.
+
+Commands that are run to their end are forked from an interpreter that has imported ebsim
+(`ebsim.testing.forked_programs`); those that tests start, and look at while they run, are not.
+"""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -13,6 +18,7 @@ import pytest
 from ebsim.caller import Caller
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
+from ebsim.testing.forked_programs import ProgramServer
 from ebsim.testing.sources import MemorySource, ObservedSource
 from ebsim.units import BLOCK_SIZE
 
@@ -28,8 +34,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class User:
     """Somebody at a shell, with a folder and an empty home."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, quick: list[str]) -> None:
         self.folder = folder
+        self.quick = quick
         self.store = folder / "store"
         self.variables = {
             "HOME": str(folder),
@@ -39,11 +46,14 @@ class User:
         }
 
     def start(
-        self, *arguments: str, stdout: int | IO[Any] = subprocess.PIPE
+        self,
+        *arguments: str,
+        stdout: int | IO[Any] = subprocess.PIPE,
+        program: Sequence[str] = (sys.executable, "-m", "ebsim"),
     ) -> subprocess.Popen[str]:
         """Start a command."""
         return subprocess.Popen(
-            [sys.executable, "-m", "ebsim", *arguments],
+            [*program, *arguments],
             cwd=self.folder,
             env=self.variables,
             stdin=subprocess.DEVNULL,
@@ -54,7 +64,7 @@ class User:
 
     def run(self, *arguments: str, expect: int = 0) -> tuple[str, str]:
         """Run a command to its end, check its exit code, and return both its streams."""
-        with self.start(*arguments) as process:
+        with self.start(*arguments, program=self.quick) as process:
             output, errors = process.communicate(timeout=60)
         assert process.returncode == expect, output + errors
         assert "Traceback" not in errors
@@ -92,9 +102,16 @@ class User:
             file.write(bytes([byte[0] ^ 0xFF]))
 
 
+@pytest.fixture(scope="module")
+def server(fast_module_path: Path) -> Iterator[ProgramServer]:
+    packages = ("cli", "core", "keys", "storage", "volumes")
+    with ProgramServer(fast_module_path / "server", [f"ebsim.{each}" for each in packages]) as one:
+        yield one
+
+
 @pytest.fixture
-def user(fast_path: Path) -> User:
-    return User(fast_path)
+def user(fast_path: Path, server: ProgramServer) -> User:
+    return User(fast_path, server.command("ebsim"))
 
 
 def test_nightly_snapshots_are_made_shown_compared_deleted_and_restored(user: User) -> None:

@@ -1,11 +1,19 @@
-"""Random histories in which segments are compacted between, and the model knows nothing of it."""
+"""Random histories in which segments are compacted between, and the model knows nothing of it.
+
+By default they are 50, the same in every run; `EBSIM_TEST_PROFILE=long` takes a thousand at random.
+"""
+
+import os
 
 import pytest
+from hypothesis import settings
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from ebsim.engine import Store
 from ebsim.testing.histories import StoreHistory
 from ebsim.testing.invariants import assert_healthy
+
+LONG = os.environ.get("EBSIM_TEST_PROFILE") == "long"
 
 
 class CompactedHistory(StoreHistory):
@@ -45,4 +53,5 @@ class CompactedHistory(StoreHistory):
 
 @pytest.mark.slow
 def test_histories_with_compactions_equal_the_model() -> None:
-    run_state_machine_as_test(CompactedHistory)
+    examples = settings().max_examples if LONG else 50
+    run_state_machine_as_test(CompactedHistory, settings=settings(max_examples=examples))

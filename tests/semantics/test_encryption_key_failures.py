@@ -197,6 +197,12 @@ def test_copy_to_a_key_that_cannot_be_used_ends_as_error(store: Store) -> None:
         ended = failed(afar, copy)
         assert ended.state is SnapshotState.ERROR
         assert ended.state_message.startswith(NOT_ACCESSIBLE)
+        assert ended.encrypted, "it was to be, and is not shown as less"
+        assert ended.data_encryption_key_id == ""
+        if key != ALIAS:
+            assert ended.kms_key_id.endswith(key)
+        else:
+            assert ended.kms_key_id == afar.keys.get(ALIAS).arn
 
 
 def test_copy_that_failed_leaves_the_next_one_incremental(store: Store) -> None:
@@ -395,3 +401,61 @@ def test_what_needs_no_key_goes_on_without_it(store: Store, source: Snapshot) ->
     assert report.coverage is not None
     assert report.coverage.sealed_blocks == 2
     assert (store.stats().blocks, store.stats().charged_size_bytes) == (0, 0)
+
+
+def test_volume_is_loaded_by_the_right_of_its_owner(store: Store, source: Snapshot) -> None:
+    """Table 5.4: the recipient needs the key's grant for each byte; what is loaded, is its own."""
+    friend = store.as_account(FRIEND)
+    store.permissions.modify(source.snapshot_id, PermissionChange(add=[FRIEND]))
+    grant = store.keys.create_grant(source.kms_key_id, FRIEND)
+    volume = friend.volumes.create(VolumeRequest(snapshot_id=source.snapshot_id)).volume_id
+    with friend.volumes.open(volume) as file:
+        assert file.pread(BLOCK_SIZE, 0) == NOISE
+        store.keys.retire_grant(source.kms_key_id, grant.grant_id)
+
+        assert refused(lambda: file.pread(1, 2 * BLOCK_SIZE)) is ErrorCode.ACCESS_DENIED
+        assert file.pread(BLOCK_SIZE, 0) == NOISE
+        (ended,) = friend.wait_snapshots([friend.create_snapshot(volume).snapshot_id])
+        assert ended.state_message.startswith(NOT_ACCESSIBLE), "it would hold all of the volume"
+        store.keys.create_grant(source.kms_key_id, FRIEND)
+        assert file.pread(BLOCK_SIZE, 2 * BLOCK_SIZE) == TEXT
+    assert_healthy(store)
+
+
+def test_shared_data_key_does_not_depend_on_who_made_it(store: Store) -> None:
+    """A copy under the same key has its source's data key, and needs no right of who made that."""
+    friend, other = store.as_account(FRIEND), store.as_account("444455556666")
+    key = store.keys.create(alias=ALIAS).arn
+    grants = [store.keys.create_grant(key, each) for each in (FRIEND, "444455556666")]
+    named = SnapshotOptions(encrypted=True, kms_key_id=key)
+    first = friend.create_snapshot(disk_of(*CONTENT), named)
+    friend.permissions.modify(first.snapshot_id, PermissionChange(add=["444455556666"]))
+    copy = other.copy_snapshot(first.snapshot_id, None, named)
+    assert copy.data_encryption_key_id == first.data_encryption_key_id
+    request = VolumeRequest(snapshot_id=copy.snapshot_id)
+    volume = other.volumes.create(request).volume_id
+
+    store.keys.retire_grant(key, grants[0].grant_id)
+
+    assert refused(lambda: friend.read_block(first.snapshot_id, 0)) is ErrorCode.ACCESS_DENIED
+    with other.volumes.open(volume) as file:
+        assert file.pread(BLOCK_SIZE, 0) == NOISE
+        file.pwrite(HEAD, BLOCK_SIZE)
+    (made,) = other.wait_snapshots([other.create_snapshot(volume).snapshot_id])
+    assert contents(other, made.snapshot_id) == [NOISE, HEAD, TEXT]
+    assert_healthy(store)
+
+
+def test_sharing_needs_no_right_to_the_key(store: Store) -> None:
+    """Table 5.4 refuses only the AWS managed key: whoever cannot use another one reads nothing."""
+    friend = store.as_account(FRIEND)
+    key = friend.keys.create(alias="alias/theirs").arn
+    grant = friend.keys.create_grant(key, store.caller.account)
+    named = SnapshotOptions(encrypted=True, kms_key_id=key)
+    snapshot = store.create_snapshot(disk_of(*CONTENT), named)
+    friend.keys.retire_grant(key, grant.grant_id)
+
+    store.permissions.modify(snapshot.snapshot_id, PermissionChange(add=[FRIEND]))
+
+    assert contents(friend, snapshot.snapshot_id) == CONTENT
+    assert refused(lambda: store.read_block(snapshot.snapshot_id, 0)) is ErrorCode.ACCESS_DENIED

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ebsim import started
-from ebsim.config import SnapshotOptions
-from ebsim.core import started_rules
+from ebsim.config import Quotas, SnapshotOptions
+from ebsim.core.dump import dump
 from ebsim.encryption import EncryptionRequest
 from ebsim.engine import Seams, Store
 from ebsim.errors import ConflictError, EbsimError, ErrorCode, InvalidInputError, NotFoundError
 from ebsim.requests import VolumeRequest
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.started import StartRequest
-from ebsim.testing.contents import NOISE, TEXT, noise_block
+from ebsim.testing.contents import HEAD, NOISE, TEXT, noise_block
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.seams import ManualClock
 from ebsim.units import BLOCK_SIZE, GIB
@@ -64,7 +63,7 @@ def written(store: Store, blocks: Blocks, parent: str | None = None) -> str:
 def content(store: Store, snapshot: str) -> dict[int, bytes]:
     page = store.blocks.list(snapshot)
     assert page.next_index is None
-    return {index: store.blocks.read(snapshot, index) for index in page.indices}
+    return {index: bytes(store.blocks.read(snapshot, index)) for index in page.indices}
 
 
 def reason(caught: pytest.ExceptionInfo[EbsimError]) -> tuple[str, str]:
@@ -241,6 +240,37 @@ def test_damaged_block_is_no_snapshot(seams: Seams, store_path: Path) -> None:
         assert_healthy(store)
 
 
+def test_blocks_that_were_put_are_proved_and_shown(seams: Seams, store_path: Path) -> None:
+    for encrypted in (None, True):
+        with Store.open(store_path, seams, create=True) as store:
+            snapshot = start(store, encryption=EncryptionRequest(encrypted=encrypted))
+            put(store, snapshot, {1: TEXT, 3: NOISE})
+            put(store, snapshot, {3: HEAD})
+            assert store.check(data=True).findings == ()
+            with (store_path / "started" / f"{snapshot}.data").open("r+b") as file:
+                file.seek(3 * BLOCK_SIZE + 100)
+                file.write(b"other")
+            (finding,) = store.check(data=True).findings
+            assert finding.kind == "damaged-started"
+            assert f"block 3 of {snapshot}" in finding.message
+            assert store.check().findings == (), "that looks at no data"
+            puts = [each for each in dump(store_path, "started", None, 0) if each["Kind"] == "put"]
+            assert [each["Block"] for each in puts] == [1, 3, 3]
+            plain = hashlib.sha256(HEAD).hexdigest()
+            assert (puts[2]["StoredDigest"] == plain) is (not encrypted)
+            put(store, snapshot, {3: NOISE})
+            assert store.check(data=True).findings == ()
+        with (store_path / "started" / f"{snapshot}.puts").open("r+b") as file:
+            file.seek(70)
+            file.write(b"other")
+        assert "Damaged" in [*dump(store_path, "started", None, 0)][-3]
+        with Store.open(store_path, seams) as store:
+            (finding,) = store.check(data=True).findings
+            assert finding.kind == "damaged-started"
+            assert "list" in finding.message
+            store.delete_snapshots([snapshot])
+
+
 # What is refused
 
 
@@ -309,9 +339,9 @@ def test_other_snapshots_cannot_be_written(store: Store) -> None:
         put(stranger, start(store), {0: TEXT})
 
 
-def test_too_many_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert started.PENDING_MAX == 100  # section 4.6
-    monkeypatch.setattr(started_rules, "PENDING_MAX", 2)
+def test_too_many_at_once(store: Store) -> None:
+    assert Quotas().pending_started == 100  # section 4.6
+    store.quotas = Quotas(pending_started=2)
     one, _ = start(store), start(store)
     with pytest.raises(EbsimError) as caught:
         start(store)

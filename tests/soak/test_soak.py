@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("variant", ["volumes", "processes"])
 def test_few_seconds_find_nothing(variant: str, fast_path: Path) -> None:
     script = REPOSITORY / "tests" / "soak" / "soak.py"
-    options = ["--seconds", "4", "--seed", "11", "--only", variant, "--work", str(fast_path)]
+    options = ["--seconds", "2", "--seed", "11", "--only", variant, "--work", str(fast_path)]
 
     done = subprocess.run(
         [sys.executable, str(script), *options],

@@ -29,6 +29,8 @@ class HeldStores:
         return Store.create(path)
 
     def open(self, path: Path, caller: Caller, *, resume: bool = False, **_others: object) -> Store:
+        if self.copies.is_holding:  # what one process was released from, the next one is not
+            self.copies = HeldCopies(holding=True)
         return Store.open(path, Seams(before_copy=self.copies, caller=caller), resume=resume)
 
     def lacks(self, _path: Path) -> bool:

@@ -241,6 +241,7 @@ VOLUME_DOCUMENT = {
     "KmsKeyId": None,
     "MultiAttachEnabled": False,
     "Attachments": [],
+    "SourceVolumeId": None,
     "FastRestored": False,
     "InitializationProgress": "42%",
     "VolumeInitializationRate": 100,

@@ -179,7 +179,7 @@ def test_returning_content_is_a_new_version() -> None:
 
     assert charges(model) == {"A": 1, "B": 1, "C": 1}
     assert model.changed_blocks("A", "C") == []
-    assert model.stored_contents() == {b"x", b"y"}
+    assert model.stored_contents() == {("", b"x"), ("", b"y")}
 
 
 def test_zeros_over_data_are_charged_and_stored_nowhere() -> None:
@@ -192,7 +192,7 @@ def test_zeros_over_data_are_charged_and_stored_nowhere() -> None:
 
     assert charges(model) == {"A": 1, "B": 1, "C": 0}
     assert model.full_blocks("C") == 1
-    assert model.stored_contents() == {b"x"}
+    assert model.stored_contents() == {("", b"x")}
 
 
 def test_zeros_that_were_never_data_are_unwritten() -> None:
@@ -266,10 +266,26 @@ def test_volumes_share_no_versions_though_they_share_contents() -> None:
         model.snapshot(name, f"of {name}")
 
     assert charges(model) == {"of vol1": 1, "of vol2": 1}
-    assert model.stored_contents() == {b"x"}
+    assert model.stored_contents() == {("", b"x")}
     assert not model.related("of vol1", "of vol2")
 
 
 def test_ranges_are_half_open_and_do_not_touch() -> None:
     assert as_ranges([]) == ()
     assert as_ranges([0, 1, 2, 5, 7, 8]) == ((0, 3), (5, 6), (7, 9))
+
+
+def test_encrypted_contents_are_stored_once_in_each_family() -> None:
+    model = ReferenceModel(encrypted=True)
+    model.add_volume("a", BLOCK_SIZE)
+    model.write("a", 0, b"x")
+    model.snapshot("a", "snap-a")
+    model.add_managed("b", BLOCK_SIZE, "snap-a")  # of the same family
+    model.write_bytes("b", 0, b"y")
+    model.begin("b", "snap-b")
+    model.complete("snap-b")
+    model.add_volume("c", 2 * BLOCK_SIZE)
+    for index, content in enumerate((b"x", b"y")):
+        model.write("c", index, content)
+    model.snapshot("c", "snap-c")
+    assert model.stored_contents() == {("a", b"x"), ("a", b"y"), ("c", b"x"), ("c", b"y")}

@@ -18,7 +18,8 @@ LIMIT = 100
 
     WHAT is one of store (an overview; the default), catalog (its tables; with NAME the entries of
     one), segment (their headers; with NAME, the beginning of an id, the records of one), page (of
-    block maps; NAME is its number), journal, and volume (files of managed volumes).
+    block maps; NAME is its number), journal, volume (files of managed volumes), and started (blocks
+    put to snapshots that are not complete).
 
     The store is only read, and need not be whole: what does not decode is marked as damaged. Keys
     are never shown. With --json, each line is a JSON document.""",
@@ -33,7 +34,7 @@ LIMIT = 100
 @click.argument(
     "what",
     metavar="[WHAT]",
-    type=click.Choice(["store", "catalog", "segment", "page", "journal", "volume"]),
+    type=click.Choice(["store", "catalog", "segment", "page", "journal", "volume", "started"]),
     default="store",
 )
 @click.argument("name", metavar="[NAME]", required=False)

@@ -23,6 +23,7 @@ from ebsim.cli.options import examples, key_options, store_options
             "rotate",
             "alias",
             "grant",
+            "policy",
             "export",
             "recover",
             "protect",

@@ -1,24 +1,29 @@
 """`ebsim serve`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import NamedPath, examples, shared_options
-from ebsim.cli.output import print_document, print_text
+from ebsim.cli.output import print_document, print_note, print_text
+from ebsim.cli.serve_options import http_limits_of, limit_options, limits_of, profile_options
 
 
 @click.command(
     "serve",
-    help="""Serve the store over HTTP, as AWS does: EC2, for boto3, the aws CLI and the SDKs.
+    help="""Serve the store over HTTP, as AWS does, for boto3, the aws CLI and the SDKs.
 
     Requests must be signed with a key of 'ebsim credentials'; the first start makes one. What is
-    served so far is listed in docs/aws-api.md. The process goes on until it is stopped.""",
+    served so far is listed in docs/aws-api.md. The process goes on until it is stopped: SIGINT or
+    SIGTERM lets it finish what is under way, a second one ends it at once.""",
     epilog=examples(
         "ebsim serve",
         "ebsim serve --port 0",
         "ebsim serve --no-auth",
+        "ebsim serve --profile strict --access-log access.jsonl",
+        "ebsim serve --throttle CreateSnapshot=2 --fail-snapshot 1",
     ),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -41,16 +46,20 @@ from ebsim.cli.output import print_document, print_text
 @click.option(
     "--tls-key", type=NamedPath(path_type=Path), metavar="FILE", help="Its private key, in PEM."
 )
+@profile_options
+@limit_options
 @shared_options
 @click.pass_obj
 def command(
     invocation: Invocation,
+    /,
     *,
     host: str,
     port: int,
     no_auth: bool,
     tls_cert: Path | None,
     tls_key: Path | None,
+    **chosen: Any,  # noqa: ANN401 - click's values
 ) -> None:
     """Serve until the process is stopped."""
     if (tls_cert is None) != (tls_key is None):
@@ -58,9 +67,23 @@ def command(
     from ebsim.cli.server_extra import credentials_of, serving
 
     process = serving()
+    limits, fewer = process.limits_here(limits_of(chosen), http_limits_of(chosen))
+    if fewer:
+        print_note(f"{fewer}: raise the limit of open files (ulimit -n)")
     options = process.ServeOptions(
-        host=host, port=port, authenticate=not no_auth, certificate=tls_cert, key=tls_key
+        host=host,
+        port=port,
+        authenticate=not no_auth,
+        certificate=tls_cert,
+        key=tls_key,
+        limits=limits,
+        profile=process.Profile(chosen["profile"]),
+        throttle=chosen["throttle"],
+        start_delay_s=chosen["start_delay"],
+        access_log=chosen["access_log"],
+        metrics_for=process.MetricsFor(chosen["metrics"]),
     )
+    faults = process.snapshot_faults(chosen["fail_snapshot"], chosen["hold_snapshot"])
 
     def ready(url: str) -> None:
         if invocation.json:
@@ -76,4 +99,6 @@ def command(
         credentials = credentials_of(store)
         if not no_auth:
             credentials.of_account(invocation.account)
-        process.serve(store, credentials, options, ready)
+        left = process.serve(store, credentials, options, ready, faults)
+    if left:
+        print_note(f"stopped: {', '.join(left)} pending still: the next process goes on with it")

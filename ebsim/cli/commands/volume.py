@@ -14,6 +14,7 @@ from ebsim.cli.options import examples, shared_options
         for name in (
             "create",
             "import",
+            "copy",
             "list",
             "show",
             "modify",

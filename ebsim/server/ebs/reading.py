@@ -2,12 +2,14 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable
 
-from ebsim.core.block_operations import PAGE_MAX, PAGE_MIN
+from ebsim.block_lists import PAGE_MAX, PAGE_MIN
 from ebsim.server.ec2.documents import answer, moment
 from ebsim.server.operations import OPERATIONS, Served
+from ebsim.server.protocol.json_body import JsonText
 from ebsim.server.protocol.wire import Document, FaultError
-from ebsim.server.tokens import BLOCK_TOKEN_S, BlockTokens, PageTokens
+from ebsim.server.tokens import BLOCK_TOKEN_S, BlockTokens, PageTokens, block_tokens
 from ebsim.units import BLOCK_SIZE, size_gib
 
 
@@ -22,10 +24,10 @@ def list_snapshot_blocks(served: Served) -> Document:
     expires_s = served.now_s + BLOCK_TOKEN_S
     tokens = _block_tokens(served).make(snapshot_id, page.indices, expires_s)
     return answer(
-        Blocks=[
-            {"BlockIndex": index, "BlockToken": token}
+        Blocks=_json_list(
+            f'{{"BlockIndex":{index},"BlockToken":"{token}"}}'
             for index, token in zip(page.indices, tokens, strict=True)
-        ],
+        ),
         NextToken=_next(served, query, page.next_index),
         ExpiryTime=moment(expires_s * 1_000_000),
         VolumeSize=size_gib(page.size_bytes),
@@ -45,19 +47,11 @@ def list_changed_blocks(served: Served) -> Document:
     page = served.store.blocks.list_changed(first, second, start, count)
     expires_s = served.now_s + BLOCK_TOKEN_S
     tokens = _block_tokens(served)
-    ones = [each.index for each in page.blocks if each.in_first]
-    twos = [each.index for each in page.blocks if each.in_second]
-    one = dict(zip(ones, tokens.make(first, ones, expires_s), strict=True))
-    two = dict(zip(twos, tokens.make(second, twos, expires_s), strict=True))
+    ones = tokens.make(first, page.indices, expires_s)
+    twos = tokens.make(second, page.indices, expires_s)
+    columns = zip(page.indices, page.in_first, page.in_second, ones, twos, strict=True)
     return answer(
-        ChangedBlocks=[
-            answer(
-                BlockIndex=each.index,
-                FirstBlockToken=one.get(each.index),
-                SecondBlockToken=two.get(each.index),
-            )
-            for each in page.blocks
-        ],
+        ChangedBlocks=_json_list(_changed_block(*each) for each in columns),
         NextToken=_next(served, query, page.next_index),
         ExpiryTime=moment(expires_s * 1_000_000),
         VolumeSize=size_gib(page.size_bytes),
@@ -84,6 +78,17 @@ def get_snapshot_block(served: Served) -> Document:
     }
 
 
+def _json_list(entries: Iterable[str]) -> JsonText:
+    """Return a list of entries that are JSON, made directly: there are ten thousand in a page."""
+    return JsonText(f"[{','.join(entries)}]")
+
+
+def _changed_block(index: int, in_first: bool, in_second: bool, one: str, two: str) -> str:
+    first = f',"FirstBlockToken":"{one}"' if in_first else ""
+    second = f',"SecondBlockToken":"{two}"' if in_second else ""
+    return f'{{"BlockIndex":{index}{first}{second}}}'
+
+
 def _page(served: Served, query: tuple[str, ...]) -> tuple[int, int]:
     """Return where a page begins, and how many blocks it has at most."""
     given = served.parameters
@@ -104,7 +109,7 @@ def _next(served: Served, query: tuple[str, ...], position: int | None) -> str |
 
 
 def _block_tokens(served: Served) -> BlockTokens:
-    return BlockTokens(served.store.secret("block tokens"))
+    return block_tokens(served.store.secret("block tokens"))
 
 
 def _invalid(message: str, reason: str) -> FaultError:

@@ -146,6 +146,7 @@ def volume(record: Volume, caller: Caller) -> Document:
         "Encrypted": record.encrypted,
         "KmsKeyId": record.kms_key_id or None,
         "MultiAttachEnabled": record.multi_attach,
+        "SourceVolumeId": record.source_volume_id or None,
         "FastRestored": record.fast_restored,
         "Attachments": (
             [] if record.attachment is None else [attachment(record.attachment, "attached")]
@@ -227,10 +228,20 @@ def tags_for(parameters: Document, kind: str) -> dict[str, str]:
     Raises:
         FaultError: InvalidParameterValue: tags for something else; or a key is given twice.
     """
-    found: dict[str, str] = {}
+    return tags_of_kinds(parameters, (kind,))[kind]
+
+
+def tags_of_kinds(parameters: Document, kinds: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return, for each kind of what a request makes, the tags that it gives those.
+
+    Raises:
+        FaultError: As `tags_for`.
+    """
+    all_found: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
     for specification in parameters.get("TagSpecifications", ()):
         named = specification.get("ResourceType", "")
-        if named != kind:
+        found = all_found.get(named)
+        if found is None:
             raise FaultError(
                 "InvalidParameterValue",
                 f"'{named}' is not a valid taggable resource type for this operation.",
@@ -240,7 +251,7 @@ def tags_for(parameters: Document, kind: str) -> dict[str, str]:
             if key in found:
                 raise FaultError("InvalidParameterValue", f"Duplicate tag key '{key}' specified.")
             found[key] = tag.get("Value", "")
-    return found
+    return all_found
 
 
 def ignore(_parameters: Document, _names: Sequence[str]) -> None:

@@ -1,7 +1,8 @@
-"""RegisterImage, DeregisterImage, DescribeImages; enabling, disabling and deprecating images."""
+"""RegisterImage, CreateImage, DescribeImages, DeregisterImage; changing the state of images."""
 
 from ebsim.clock import format_time
 from ebsim.images import Image, ImageDevice
+from ebsim.instances import DeviceOfImage, ImageRequest, InstanceQuery
 from ebsim.requests import VOLUME_TYPE_DEFAULT, BlockDevice, ImageOptions, ImageQuery
 from ebsim.server.ec2 import documents
 from ebsim.server.operations import OPERATIONS, Served
@@ -23,6 +24,37 @@ def register_image(served: Served) -> Document:
     devices = _devices(given.get("BlockDeviceMappings", []))
     made = served.store.images.register(given["Name"], devices, options)
     return {"ImageId": made.image_id}
+
+
+@OPERATIONS.add("ec2", "CreateImage")
+def create_image(served: Served) -> Document:
+    """Make an image of an instance; it is pending until its snapshots are completed."""
+    given = served.parameters
+    if given.get("SnapshotLocation"):
+        raise documents.invalid(
+            given["SnapshotLocation"], "snapshotLocation", "none outside Local Zones and Outposts"
+        )
+    (instance,) = served.store.instances.describe(
+        InstanceQuery(instance_ids=[given["InstanceId"]])
+    ).instances
+    own = {each.device for each in instance.attachments}
+    mappings = given.get("BlockDeviceMappings", [])
+    tags = documents.tags_of_kinds(given, ("image", "snapshot"))
+    request = ImageRequest(
+        instance_id=given["InstanceId"],
+        name=given["Name"],
+        description=given.get("Description", ""),
+        devices=_of_instance([each for each in mappings if each.get("DeviceName") in own]),
+        more_devices={
+            name: BlockDevice(device) if isinstance(device, str) else device
+            for name, device in _devices(
+                [each for each in mappings if each.get("DeviceName") not in own]
+            ).items()
+        },
+        tags=tags["image"],
+        snapshot_tags=tags["snapshot"],
+    )
+    return {"ImageId": served.store.instances.create_image(request).image_id}
 
 
 @OPERATIONS.add("ec2", "DescribeImages")
@@ -111,7 +143,30 @@ def _devices(mappings: list[Document]) -> dict[str, str | BlockDevice]:
             size_gib=ebs.get("VolumeSize"),
             volume_type=ebs.get("VolumeType", VOLUME_TYPE_DEFAULT),
             delete_on_termination=ebs.get("DeleteOnTermination", True),
+            iops=ebs.get("Iops"),
+            throughput=ebs.get("Throughput"),
         )
+    return found
+
+
+def _of_instance(mappings: list[Document]) -> dict[str, DeviceOfImage]:
+    """Return what CreateImage says of devices that the instance has.
+
+    Raises:
+        FaultError: InvalidBlockDeviceMapping: anything but DeleteOnTermination or NoDevice.
+    """
+    found: dict[str, DeviceOfImage] = {}
+    for mapping in mappings:
+        name, ebs = mapping["DeviceName"], mapping.get("Ebs", {})
+        if name in found:
+            raise _bad_mapping(f"The device name '{name}' is given twice.")
+        if set(ebs) - {"DeleteOnTermination"}:
+            raise _bad_mapping(
+                f"Of the device '{name}', which the instance has, only DeleteOnTermination can be "
+                "changed."
+            )
+        said = ebs.get("DeleteOnTermination")
+        found[name] = DeviceOfImage(keep="NoDevice" not in mapping, delete_on_termination=said)
     return found
 
 
@@ -141,6 +196,7 @@ def _image(image: Image) -> Document:
         "RootDeviceType": "ebs",
         "RootDeviceName": image.root_device_name,
         "BlockDeviceMappings": [_mapping(each) for each in image.devices],
+        "SourceInstanceId": image.source_instance_id or None,
         "Tags": documents.tag_list(image.tags),
     }
 
@@ -152,6 +208,8 @@ def _mapping(device: ImageDevice) -> Document:
             "SnapshotId": device.snapshot_id,
             "VolumeSize": device.size_gib,
             "VolumeType": device.volume_type,
+            "Iops": device.iops,
+            "Throughput": device.throughput,
             "DeleteOnTermination": device.delete_on_termination,
         },
     }

@@ -40,8 +40,9 @@ def run_instances(served: Served) -> Document:
         image_id=given.get("ImageId"),
         instance_type=given.get("InstanceType", INSTANCE_TYPE_DEFAULT),
         devices=_devices(given.get("BlockDeviceMappings", [])),
+        client_token=given.get("ClientToken", ""),
     )
-    made = [served.store.instances.run(request) for _ in range(count)]
+    made = [*served.store.instances.run_several(request, count)]
     return _reservation(made, served.caller.account)
 
 

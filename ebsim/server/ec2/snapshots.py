@@ -56,9 +56,10 @@ def copy_snapshot(served: Served) -> Document:
         kms_key_id=given.get("KmsKeyId"),
     )
     source, region, store = given["SourceSnapshotId"], given["SourceRegion"], served.store
+    progress = served.background.progress
 
     def work(begun: Begun) -> str:
-        return store.copy_snapshot(source, region, options, begun=begun).snapshot_id
+        return store.copy_snapshot(source, region, options, progress, begun).snapshot_id
 
     made = served.background.begin(f"copy of {source}", work)
     return {"SnapshotId": made, "Tags": documents.tag_list(options.all_tags)}

@@ -1,10 +1,14 @@
-"""CreateVolume, DescribeVolumes, ModifyVolume, DeleteVolume and what tells of them."""
+"""CreateVolume, CopyVolumes, DescribeVolumes, ModifyVolume, DeleteVolume and what tells of them."""
 
 from ebsim.requests import VolumeModificationRequest, VolumeRequest
 from ebsim.results import VolumeState
+from ebsim.server.background import Begun
 from ebsim.server.ec2 import documents
 from ebsim.server.operations import OPERATIONS, Served
 from ebsim.server.protocol.wire import Document
+
+_NOT_YET = frozenset({"FastRestored", "Attachments"})
+"""What is not told of a volume that was just made (semantics section 3.2)."""
 
 
 @OPERATIONS.add("ec2", "CreateVolume")
@@ -27,9 +31,33 @@ def create_volume(served: Served) -> Document:
         client_token=given.get("ClientToken", ""),
     )
     made = documents.volume(served.store.volumes.create(request), served.caller)
-    left_out = {"FastRestored", "Attachments"}  # semantics section 3.2
-    told = {name: value for name, value in made.items() if name not in left_out}
+    told = {name: value for name, value in made.items() if name not in _NOT_YET}
     return {**told, "State": VolumeState.CREATING.value}
+
+
+@OPERATIONS.add("ec2", "CopyVolumes")
+def copy_volumes(served: Served) -> Document:
+    """Begin a copy of a volume as it is now; it is `creating` until all of it is copied."""
+    given = served.parameters
+    request = VolumeRequest(
+        size_gib=given.get("Size"),
+        volume_type=given.get("VolumeType", "gp2"),
+        iops=given.get("Iops"),
+        throughput=given.get("Throughput"),
+        tags=documents.tags_for(given, "volume"),
+        encrypted=given.get("Encrypted"),
+        kms_key_id=given.get("KmsKeyId"),
+        client_token=given.get("ClientToken", ""),
+    )
+    source, volumes = given["SourceVolumeId"], served.store.volumes
+
+    def work(begun: Begun) -> str:
+        return volumes.copy(source, request, begun=begun).volume_id
+
+    made = volumes.get(served.background.begin(f"copy of {source}", work))
+    shown = documents.volume(made, served.caller)
+    told = {name: value for name, value in shown.items() if name not in _NOT_YET}
+    return {"Volumes": [{**told, "State": VolumeState.CREATING.value}]}
 
 
 @OPERATIONS.add("ec2", "DescribeVolumes")

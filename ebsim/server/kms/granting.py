@@ -23,12 +23,14 @@ _NEEDLESS = frozenset({"RetireGrant"})
 def create_grant(served: Served) -> Document:
     """Let another account use a key."""
     given = served.parameters
-    for name in ("Constraints", "GranteeServicePrincipal"):
+    for name in ("Constraints", "GranteeServicePrincipal", "RetiringServicePrincipal"):
         if given.get(name):
             raise FaultError("UnsupportedOperationException", f"{name} is not supported.")
     grantee = _account(given.get("GranteePrincipal", ""))
     keys, wanted = served.store.keys, _operations(given["Operations"])
-    grant = keys.create_grant(given["KeyId"], grantee, wanted, given.get("Name", ""))
+    retiring = _account(given["RetiringPrincipal"]) if "RetiringPrincipal" in given else ""
+    name = given.get("Name", "")
+    grant = keys.create_grant(given["KeyId"], grantee, wanted, name, retiring)
     arn = keys.get(given["KeyId"]).arn
     return {"GrantId": grant.grant_id, "GrantToken": _token(arn, grant.grant_id)}
 
@@ -121,7 +123,12 @@ def _grant(grant: KeyGrant, arn: str) -> Document:
         "GranteePrincipal": f"arn:aws:iam::{grant.grantee}:root",
         "IssuingAccount": f"arn:aws:iam::{grant.issuer}:root",
         "Operations": operations,
+        **({"RetiringPrincipal": _root_of(grant.retiring)} if grant.retiring else {}),
     }
+
+
+def _root_of(account: str) -> str:
+    return f"arn:aws:iam::{account}:root"
 
 
 def _token(arn: str, grant_id: str) -> str:

@@ -3,6 +3,7 @@
 from ebsim.keys.records import KeyAlias, KeyState, KmsKey
 from ebsim.keys.rules import DELETION_DAYS_MAX
 from ebsim.server.ec2.documents import answer, moment
+from ebsim.server.kms.facts import tags_of
 from ebsim.server.kms.pages import cut
 from ebsim.server.operations import OPERATIONS, Served
 from ebsim.server.protocol.wire import Document, FaultError
@@ -27,7 +28,10 @@ def create_key(served: Served) -> Document:
         _ensure_only(given, name)
     for name in ("CustomKeyStoreId", "XksKeyId"):
         _ensure_only(given, name)
-    return {"KeyMetadata": _metadata(served.store.keys.create(given.get("Description", "")))}
+    made = served.store.keys.create(
+        given.get("Description", ""), policy=given.get("Policy", ""), tags=tags_of(given)
+    )
+    return {"KeyMetadata": _metadata(made)}
 
 
 @OPERATIONS.add("kms", "DescribeKey")

@@ -4,7 +4,7 @@ from botocore.model import OperationModel
 
 from ebsim.server.protocol import faults, query, rest, xml
 from ebsim.server.protocol.json_body import parse_json, read_structure, write_structure
-from ebsim.server.protocol.models import load_model
+from ebsim.server.protocol.models import load_model, operation_names
 from ebsim.server.protocol.wire import Call, Document, FaultError, HttpRequest, HttpResponse
 
 QUERY_PROTOCOLS = frozenset({"ec2", "query"})
@@ -25,8 +25,9 @@ def read_call(service: str, request: HttpRequest) -> Call:
         return _read_query(service, request)
     if protocol == "json":
         return _read_target(service, request)
-    operation, labels = rest.find_route(load_model(service), request)
-    parameters = rest.read_parameters(operation, labels, request)
+    fields = rest.read_query(request)
+    operation, labels = rest.find_route(load_model(service), request, fields)
+    parameters = rest.read_parameters(operation, labels, fields, request)
     return Call(service=service, operation=operation.name, parameters=parameters)
 
 
@@ -70,7 +71,7 @@ def _read_query(service: str, request: HttpRequest) -> Call:
     name = fields.get("Action", "")
     if not name:
         raise FaultError("MissingAction", "The request must contain the parameter Action.")
-    if name not in model.operation_names:
+    if name not in operation_names(service):
         raise FaultError(
             "InvalidAction", f"The action {name[:80]} is not valid for this web service."
         )
@@ -86,8 +87,8 @@ def _read_query(service: str, request: HttpRequest) -> Call:
 
 def _read_target(service: str, request: HttpRequest) -> Call:
     model = load_model(service)
-    prefix, _, name = request.headers.get("x-amz-target", "").partition(".")
-    if prefix != model.metadata["targetPrefix"] or name not in model.operation_names:
+    prefix, _, name = request.headers.get("x-amz-target", "").rpartition(".")
+    if prefix != model.metadata["targetPrefix"] or name not in operation_names(service):
         raise FaultError("UnknownOperationException", "There is no such operation.")
     shape = model.operation_model(name).input_shape
     document = parse_json(request.body, "SerializationException")

@@ -4,7 +4,7 @@ import json
 
 from botocore.model import ServiceModel
 
-from ebsim.server.protocol.scalars import text_writer
+from ebsim.server.protocol.json_body import write_structure
 from ebsim.server.protocol.wire import FaultError, HttpResponse
 
 
@@ -14,16 +14,10 @@ def write_fault(model: ServiceModel, fault: FaultError, request_id: str) -> Http
     status, document = fault.status, {"message": fault.message, "Message": fault.message}
     if shape is not None:
         status = shape.metadata.get("error", {}).get("httpStatusCode", fault.status)
-        document = {
-            member.serialization.get("name", name): fault.message
-            for name, member in shape.members.items()
-            if name.lower() == "message"
-        }
-        for name, value in fault.members.items():
-            member = shape.members.get(name)
-            if member is None:
-                continue
-            document[member.serialization.get("name", name)] = text_writer(member)(value)
+        known = {name: each for name, each in fault.members.items() if name in shape.members}
+        messages = {name for name in shape.members if name.lower() == "message"}
+        told = write_structure(shape, dict.fromkeys(messages, fault.message) | known)
+        document = json.loads(told) if messages else {"message": fault.message, **json.loads(told)}
     headers = {
         "x-amzn-RequestId": request_id,
         "x-amzn-errortype": fault.code,

@@ -21,6 +21,13 @@ from ebsim.server.protocol.wire import Document, FaultError
 
 DEPTH_MAX = 64
 
+
+class JsonText(str):
+    """A member of a result that is JSON already: lists of ten thousand entries are made as text."""
+
+    __slots__ = ()
+
+
 _KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "character": (str,),
@@ -110,13 +117,16 @@ def _read_scalar(shape: Shape, value: Any) -> Any:  # noqa: ANN401 - any JSON va
 def write_structure(
     shape: StructureShape, value: Document, skipped: frozenset[str] = frozenset()
 ) -> bytes:
-    """Return the JSON object of a structure."""
-    document = {
-        member.serialization.get("name", name): _writer(member)(value[name])
-        for name, member in shape.members.items()
-        if name not in skipped and value.get(name) is not None
-    }
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
+    """Return the JSON object of a structure; a member may be `JsonText`, which is not looked at."""
+    members = []
+    for name, member in shape.members.items():
+        below = value.get(name)
+        if name in skipped or below is None:
+            continue
+        if not isinstance(below, JsonText):
+            below = json.dumps(_writer(member)(below), separators=(",", ":"))
+        members.append(f'"{member.serialization.get("name", name)}":{below}')
+    return f"{{{','.join(members)}}}".encode("ascii")
 
 
 @cache

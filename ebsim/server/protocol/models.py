@@ -10,6 +10,12 @@ SERVICES = ("ec2", "ebs", "rbin", "dlm", "kms", "sts")
 
 
 @cache
+def operation_names(service: str) -> frozenset[str]:
+    """Return the operations that a service has by its model, served or not."""
+    return frozenset(load_model(service).operation_names)
+
+
+@cache
 def load_model(service: str) -> ServiceModel:
     """Return the model of a service, in its newest version (EC2's takes 0.1 s)."""
     description = Loader().load_service_model(service, "service-2")

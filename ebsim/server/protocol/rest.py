@@ -14,6 +14,9 @@ from ebsim.server.protocol.scalars import BadValueError, text_parser, text_write
 from ebsim.server.protocol.wire import Document, FaultError, HttpRequest, HttpResponse
 
 QUERY_FIELDS_MAX = 1000
+
+Query = list[tuple[str, str]]
+_OutsideReader = Callable[[dict[str, str], Query, HttpRequest], Any]
 _LABEL = re.compile(r"\{(\w+)(\+?)\}")
 
 
@@ -60,15 +63,17 @@ def _route(operation: OperationModel) -> Route:
     )
 
 
-def find_route(model: ServiceModel, request: HttpRequest) -> tuple[OperationModel, dict[str, str]]:
+def find_route(
+    model: ServiceModel, request: HttpRequest, query: Query
+) -> tuple[OperationModel, dict[str, str]]:
     """Return the operation that a request is for, and the labels of its path, decoded.
 
     Raises:
         FaultError: UnknownOperationException: there is none.
     """
-    query = _query(request)
+    given = set(query)
     for route in routes(model):
-        if route.method != request.method or not route.query <= set(query):
+        if route.method != request.method or not route.query <= given:
             continue
         match = route.pattern.fullmatch(request.path)
         if match:
@@ -76,7 +81,14 @@ def find_route(model: ServiceModel, request: HttpRequest) -> tuple[OperationMode
     raise FaultError("UnknownOperationException", "There is no such operation.", 404)
 
 
-def _query(request: HttpRequest) -> list[tuple[str, str]]:
+def read_query(request: HttpRequest) -> Query:
+    """Return the fields of a request's query.
+
+    Raises:
+        FaultError: ValidationException: there are too many.
+    """
+    if not request.query:
+        return []
     try:
         return parse_qsl(request.query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
     except ValueError:
@@ -84,7 +96,7 @@ def _query(request: HttpRequest) -> list[tuple[str, str]]:
 
 
 def read_parameters(
-    operation: OperationModel, labels: dict[str, str], request: HttpRequest
+    operation: OperationModel, labels: dict[str, str], query: Query, request: HttpRequest
 ) -> Document:
     """Return the parameters of an operation.
 
@@ -94,15 +106,10 @@ def read_parameters(
     shape = operation.input_shape
     if shape is None:
         return {}
-    query = _query(request)
     found: Document = {}
-    outside = set()
-    for name, member in shape.members.items():
-        where = member.serialization.get("location")
-        if where is None:
-            continue
-        outside.add(name)
-        value = _outside(name, member, where, (labels, query, request))
+    outside = _outside_readers(shape)
+    for name, read in outside.items():
+        value = read(labels, query, request)
         if value is not None:
             found[name] = value
     payload = shape.serialization.get("payload")
@@ -130,43 +137,66 @@ def _read_payload(
         found[payload] = bytes(request.body).decode("utf-8", "replace")
 
 
-def _outside(
-    name: str,
-    member: Shape,
-    where: str,
-    request: tuple[dict[str, str], list[tuple[str, str]], HttpRequest],
-) -> Any:  # noqa: ANN401 - any value
-    labels, query, whole = request
-    wire_name = member.serialization.get("name", name)
-    if where == "uri":
-        return _scalar(member, wire_name, labels.get(wire_name), "iso8601")
-    if where == "header":
-        return _scalar(member, wire_name, whole.headers.get(wire_name.lower()), "rfc822")
+@cache
+def _outside_readers(shape: StructureShape) -> dict[str, _OutsideReader]:
+    """Return, by name, what reads the members that are not in the body."""
+    found = {}
+    for name, member in shape.members.items():
+        where = member.serialization.get("location")
+        if where is not None:
+            found[name] = _outside_reader(member.serialization.get("name", name), member, where)
+    return found
+
+
+def _outside_reader(wire_name: str, member: Shape, where: str) -> _OutsideReader:
     if where == "headers":
-        prefix = wire_name.lower()
+        return _prefixed_reader(wire_name.lower())
+    if where == "uri":
+        in_path = _scalar_reader(member, wire_name, "iso8601")
+        return lambda labels, _query, _whole: in_path(labels.get(wire_name))
+    if where == "header":
+        key = wire_name.lower()
+        in_header = _scalar_reader(member, wire_name, "rfc822")
+        return lambda _labels, _query, whole: in_header(whole.headers.get(key))
+    if isinstance(member, MapShape):
+        return lambda _labels, query, _whole: dict(query) or None
+    if isinstance(member, ListShape):
+        each = _scalar_reader(member.member, wire_name, "iso8601")
+        return lambda _labels, query, _whole: (
+            [each(text) for key, text in query if key == wire_name] or None
+        )
+    in_query = _scalar_reader(member, wire_name, "iso8601")
+    return lambda _labels, query, _whole: in_query(
+        next((text for key, text in query if key == wire_name), None)
+    )
+
+
+def _prefixed_reader(prefix: str) -> _OutsideReader:
+    def read(_labels: dict[str, str], _query: Query, whole: HttpRequest) -> Document | None:
         found = {
             key[len(prefix) :]: text
             for key, text in whole.headers.items()
             if key.startswith(prefix)
         }
         return found or None
-    texts = [text for key, text in query if key == wire_name]
-    if isinstance(member, ListShape):
-        return [_scalar(member.member, wire_name, text, "iso8601") for text in texts] or None
-    if isinstance(member, MapShape):
-        return dict(query) or None
-    return _scalar(member, wire_name, texts[0] if texts else None, "iso8601")
+
+    return read
 
 
-def _scalar(shape: Shape, name: str, text: str | None, form: str) -> Any:  # noqa: ANN401
-    if text is None:
-        return None
-    try:
-        return text_parser(shape, form)(text)
-    except BadValueError as error:
-        raise FaultError(
-            "ValidationException", f"Invalid value '{text[:200]}' for {name}: {error}."
-        ) from None
+def _scalar_reader(shape: Shape, name: str, form: str) -> Callable[[str | None], Any]:
+    parse = text_parser(shape, form)
+
+    def read(text: str | None) -> Any:  # noqa: ANN401 - any value
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except BadValueError as error:
+            raise FaultError(
+                "ValidationException", f"Invalid value '{text[:200]}' for {name}: {error}."
+            ) from None
+
+    return read
 
 
 def write_result(operation: OperationModel, result: Document, request_id: str) -> HttpResponse:

@@ -124,7 +124,7 @@ def format_timestamp(value: datetime, form: str) -> str:
         return format_datetime(utc, usegmt=True)
     if form == "unixTimestamp":
         return repr(unix_time(utc))
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03}Z"
+    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def unix_time(value: datetime) -> float | int:

@@ -11,6 +11,7 @@ from ebsim.server.protocol.scalars import text_writer
 from ebsim.server.protocol.wire import Document, FaultError, HttpResponse
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
+_PLAIN = re.compile("[ !#-%(-;=?-~]*")
 _SPECIAL = re.compile("[&<>\"'\r]")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ESCAPES = {
@@ -22,7 +23,7 @@ _ESCAPES = {
     "\r": "&#13;",
 }
 
-_Writer = Callable[[list[str], str, Any], None]
+_Writer = Callable[[Any], str]
 
 
 def write_result(operation: OperationModel, result: Document, request_id: str) -> HttpResponse:
@@ -30,10 +31,9 @@ def write_result(operation: OperationModel, result: Document, request_id: str) -
     metadata = operation.service_model.metadata
     namespace = metadata["xmlNamespace"]
     ec2 = metadata["protocol"] == "ec2"
-    body: list[str] = []
+    inner = ""
     if operation.output_shape is not None:
-        _members(operation.output_shape, ec2)(body, "", result)
-    inner = "".join(body)
+        inner = _members(operation.output_shape)(result)
     if ec2:
         content = f"<requestId>{request_id}</requestId>{inner}"
     else:
@@ -66,7 +66,7 @@ def write_fault(service: str, fault: FaultError, request_id: str) -> HttpRespons
 
 def escape(text: str) -> str:
     """Return text as it stands in XML; what XML cannot hold becomes a replacement character."""
-    if not _SPECIAL.search(text) and text.isascii() and text.isprintable():
+    if _PLAIN.fullmatch(text):
         return text
     return _SPECIAL.sub(lambda found: _ESCAPES[found[0]], _FORBIDDEN.sub("�", text))
 
@@ -77,80 +77,62 @@ def _response(status: int, text: str, request_id: str) -> HttpResponse:
 
 
 @cache
-def _writer(shape: Shape, ec2: bool) -> _Writer:
+def _element(shape: Shape, name: str) -> _Writer:
+    """Return what writes a value of a shape as an element, or several where a list is flattened."""
     if isinstance(shape, StructureShape):
-        write = _members(shape, ec2)
-        return lambda out, name, value: _enclose(out, name, lambda: write(out, name, value))
+        inner = _members(shape)
+        return lambda value: f"<{name}>{inner(value)}</{name}>"
     if isinstance(shape, ListShape):
-        return _list_writer(shape, ec2)
+        return _list_writer(shape, name)
     if isinstance(shape, MapShape):
-        return _map_writer(shape, ec2)
-    text = text_writer(shape)
+        return _map_writer(shape, name)
     if shape.type_name in {"string", "character"}:
-        return lambda out, name, value: out.append(f"<{name}>{escape(str(value))}</{name}>")
-    return lambda out, name, value: out.append(f"<{name}>{text(value)}</{name}>")
-
-
-def _enclose(out: list[str], name: str, write: Callable[[], None]) -> None:
-    out.append(f"<{name}>")
-    write()
-    out.append(f"</{name}>")
+        return lambda value: f"<{name}>{escape(str(value))}</{name}>"
+    text = text_writer(shape)
+    return lambda value: f"<{name}>{text(value)}</{name}>"
 
 
 @cache
-def _members(shape: StructureShape, ec2: bool) -> _Writer:
+def _members(shape: StructureShape) -> _Writer:
     """Return what writes the members of a structure, without an element around them."""
-    known = {
-        name: (member.serialization.get("name", name), member)
-        for name, member in shape.members.items()
-    }
+    writers: dict[str, _Writer] = {}  # made when first needed, for shapes may contain themselves
 
-    def write(out: list[str], _name: str, value: Document) -> None:
+    def write(value: Document) -> str:
+        parts = []
         for member, below in value.items():
             if below is None:
                 continue
-            name, inner = known[member]
-            _writer(inner, ec2)(out, name, below)
+            known = writers.get(member)
+            if known is None:
+                inner = shape.members[member]
+                name = inner.serialization.get("name", member)
+                known = writers[member] = _element(inner, name)
+            parts.append(known(below))
+        return "".join(parts)
 
     return write
 
 
-def _list_writer(shape: ListShape, ec2: bool) -> _Writer:
-    entry = shape.member.serialization.get("name", "item" if ec2 else "member")
+def _list_writer(shape: ListShape, name: str) -> _Writer:
     inner = shape.member
     if shape.serialization.get("flattened"):
-
-        def write_flat(out: list[str], name: str, value: Any) -> None:  # noqa: ANN401
-            each_name = inner.serialization.get("name", name)
-            for each in value:
-                _writer(inner, ec2)(out, each_name, each)
-
-        return write_flat
-
-    def write(out: list[str], name: str, value: Any) -> None:  # noqa: ANN401 - a list
-        out.append(f"<{name}>")
-        for each in value:
-            _writer(inner, ec2)(out, entry, each)
-        out.append(f"</{name}>")
-
-    return write
+        each = _element(inner, inner.serialization.get("name", name))
+        return lambda value: "".join(map(each, value))
+    each = _element(inner, inner.serialization.get("name", "member"))
+    return lambda value: f"<{name}>{''.join(map(each, value))}</{name}>"
 
 
-def _map_writer(shape: MapShape, ec2: bool) -> _Writer:
-    key_name = shape.key.serialization.get("name", "key")
-    value_name = shape.value.serialization.get("name", "value")
+def _map_writer(shape: MapShape, name: str) -> _Writer:
+    write_key = _element(shape.key, shape.key.serialization.get("name", "key"))
+    write_value = _element(shape.value, shape.value.serialization.get("name", "value"))
     flat = bool(shape.serialization.get("flattened"))
+    entry = name if flat else "entry"
 
-    def write(out: list[str], name: str, value: Document) -> None:
-        entry = name if flat else "entry"
-        if not flat:
-            out.append(f"<{name}>")
-        for key, below in value.items():
-            out.append(f"<{entry}>")
-            _writer(shape.key, ec2)(out, key_name, key)
-            _writer(shape.value, ec2)(out, value_name, below)
-            out.append(f"</{entry}>")
-        if not flat:
-            out.append(f"</{name}>")
+    def write(value: Document) -> str:
+        entries = "".join(
+            f"<{entry}>{write_key(key)}{write_value(below)}</{entry}>"
+            for key, below in value.items()
+        )
+        return entries if flat else f"<{name}>{entries}</{name}>"
 
     return write

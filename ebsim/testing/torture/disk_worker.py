@@ -15,7 +15,6 @@ import json
 import os
 import signal
 import struct
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -30,6 +29,7 @@ from ebsim.errors import EbsimError
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.storage.files import File, Files, PosixFile, PosixFiles
 from ebsim.storage.lmdb_catalog import LmdbCatalog
+from ebsim.testing.forked_process import ForkedProcess
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.testing.torture.disk_story import DiskActor, check_disk_story, disk_story
 from ebsim.testing.torture.recorded_disk import log_position
@@ -89,14 +89,7 @@ class DiskWorker:
     """The child, seen from its parent. Use it as a context manager; it is killed at the end."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "ebsim.testing.torture.disk_worker"]
-        self._child = subprocess.Popen(  # noqa: S603
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self._child = ForkedProcess(main, patience_s=None)
 
     def __enter__(self) -> Self:
         return self
@@ -106,13 +99,7 @@ class DiskWorker:
 
     def kill(self) -> None:
         """Kill it, and wait for its end."""
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        self._child.kill()
-        with suppress(BrokenPipeError):
-            self._child.stdin.close()
-        self._child.stdout.close()
-        self._child.wait()
+        self._child.close()
 
     def wait(self) -> int:
         """Wait for its end, and return how it ended: a signal's number, negative, or its own."""
@@ -120,12 +107,9 @@ class DiskWorker:
 
     def answers(self, task: object) -> Iterator[dict[str, Any]]:
         """Send a task, and yield all answers up to the last, or to the death of the child."""
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
         kind = type(task).__name__.lower()
         with suppress(BrokenPipeError):
             self._child.stdin.write(json.dumps({"kind": kind} | _plain(task)) + "\n")
-            self._child.stdin.flush()
         for text in self._child.stdout:
             answer = json.loads(text)
             yield answer
@@ -267,7 +251,8 @@ def _tell(answer: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Do what each line of the standard input says."""
+    """Do what each line of the standard input says; no interrupt of the terminal comes here."""
+    os.setsid()
     for text in sys.stdin:
         task = json.loads(text)
         match task.pop("kind"):
@@ -281,7 +266,3 @@ def main() -> None:
                 run_fill(Fill(**task), _tell)
             case _:
                 _check(Check(**task))
-
-
-if __name__ == "__main__":
-    main()

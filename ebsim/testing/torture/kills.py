@@ -23,7 +23,7 @@ class Kills:
     promise = "0 acknowledged effects lost and 0 wrong bytes after SIGKILL, also during recovery"
     excludes = "kills within a system call or a commit of LMDB (tests/fault/test_kill.py has some)"
     cases = 9000
-    sample = 25
+    sample = 12
 
     def missing(self) -> str | None:
         """Return None: it runs everywhere."""

@@ -26,7 +26,7 @@ class PowerCuts:
     )
     excludes = "the catalog's own commits, which are durable here; real disks and file systems"
     cases = 8000
-    sample = 60
+    sample = 30
 
     def missing(self) -> str | None:
         """Return None: it runs everywhere."""

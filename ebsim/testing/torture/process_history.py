@@ -21,10 +21,18 @@ from ebsim.testing.torture.campaign import Violation
 BLOCKS = 6
 """How many blocks sources have, and how many of a volume are used."""
 
+ACCOUNTS = ("111122223333", "444455556666")
+"""For which the processes use the store, by turns of their places."""
+
 Contents = tuple[int, ...]
 """Blocks, as numbers of the palette."""
 
 Line = dict[str, Any]
+
+
+def account_of(place: int) -> str:
+    """Return the account for which the processes in a place act."""
+    return ACCOUNTS[place % len(ACCOUNTS)]
 
 
 def describe(name: str, contents: Contents) -> str:
@@ -93,6 +101,11 @@ class Operation:
         """Whether it was reported as done."""
         return self.ended is not None and not self.failed
 
+    @property
+    def account(self) -> str:
+        """For which account it was done."""
+        return account_of(int(self.name.partition(".")[0]))
+
     def before(self, other: "Operation") -> bool:
         """Whether it ended before the other began."""
         return self.ended is not None and self.ended < other.begun
@@ -127,12 +140,17 @@ def _operation(begun: Line, ended: Line | None) -> Operation:
     )
 
 
+AT_ONCE = ("create", "copy")
+"""What makes a snapshot that is completed when it returns."""
+
+
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A snapshot that is there at the end."""
+    """A snapshot that is there at the end: what it is, or why it is in error."""
 
     description: str
     completed: bool
+    message: str = ""
 
 
 class Judge:
@@ -157,6 +175,12 @@ class Judge:
             if each.done and "description" in each.given
         }
         self._deletions = [each for each in self._history if each.kind in ("delete", "prune")]
+        self._restores = [
+            each for each in self._history if each.kind == "bin_restore" and not each.failed
+        ]
+        self._archivals = [
+            each for each in self._history if each.kind == "archive" and not each.failed
+        ]
         self._looks = [each for each in self._history if each.done and "seen" in each.result]
 
     def judge(self) -> None:
@@ -188,9 +212,29 @@ class Judge:
     def _deletions_of(self, snapshot_id: str) -> list[Operation]:
         return [each for each in self._deletions if self._may_delete(snapshot_id, each)]
 
+    def _may_return(self, snapshot_id: str, gone: Operation, by: int | None = None) -> bool:
+        """Whether a snapshot may have come back from the bin after it was gone, by a moment."""
+        return any(
+            snapshot_id in each.given["ids"]
+            and (each.ended is None or each.ended > gone.begun)
+            and (by is None or each.begun <= by)
+            for each in self._restores
+        )
+
+    def _is_back(self, snapshot_id: str, before: Operation | None = None) -> bool:
+        """Whether a restore from the bin was reported that came after each deletion."""
+        deletions = self._deletions_of(snapshot_id)
+        return any(
+            each.done
+            and snapshot_id in each.given["ids"]
+            and (before is None or each.before(before))
+            and all(deletion.before(each) for deletion in deletions)
+            for each in self._restores
+        )
+
     def _judge_made(self, snapshot_id: str, creation: Operation) -> None:
         """What was reported as made is there until somebody deletes it."""
-        if self._deletions_of(snapshot_id):
+        if self._deletions_of(snapshot_id) and not self._is_back(snapshot_id):
             return
         shown = self._final.get(snapshot_id)
         if shown is None:
@@ -199,24 +243,37 @@ class Judge:
             )
         if not shown.completed:
             raise Violation(
-                f"{snapshot_id} was made by {creation.name}, and at the end it is in error"
+                f"{snapshot_id} was made by {creation.name}, and at the end it is in error: "
+                f"{shown.message}"
             )
 
     def _judge_look(self, look: Operation, snapshot_id: str, state: str) -> None:
         deletions = self._deletions_of(snapshot_id)
         if state == "missing":
-            if not any(each.begun <= (look.ended or 0) for each in deletions):
+            deleted = any(each.begun <= (look.ended or 0) for each in deletions)
+            if not deleted or self._is_back(snapshot_id, look):
                 raise Violation(f"{look.name} missed {snapshot_id}, which nobody had deleted")
             return
         for deletion in deletions:
             at_once = self._was_completed(snapshot_id, deletion)
-            if deletion.done and deletion.before(look) and state == "completed" and at_once:
+            back = self._may_return(snapshot_id, deletion, look.ended)
+            if not deletion.done or not deletion.before(look) or back:
+                continue
+            if state == "completed" and at_once:
                 raise Violation(
                     f"{look.name} saw {snapshot_id}, which {deletion.name} had deleted before"
                 )
         made = self._made.get(snapshot_id)
-        if made and made.kind == "create" and made.before(look) and state != "completed":
+        if state == "unready" and self._may_be_archived(snapshot_id, look):
+            return
+        if made and made.kind in AT_ONCE and made.before(look) and state != "completed":
             raise Violation(f"{look.name} saw {snapshot_id} {state}, which was completed before")
+
+    def _may_be_archived(self, snapshot_id: str, look: Operation) -> bool:
+        return any(
+            snapshot_id in each.given["ids"] and each.begun <= (look.ended or 0)
+            for each in self._archivals
+        )
 
     def _was_completed(self, snapshot_id: str, deletion: Operation) -> bool:
         """Whether a snapshot was completed before a deletion, which then takes effect at once.
@@ -224,7 +281,7 @@ class Judge:
         That of a pending one takes effect after its completion (semantics section 1.3).
         """
         made = self._made.get(snapshot_id)
-        if made and made.kind == "create" and made.before(deletion):
+        if made and made.kind in AT_ONCE and made.before(deletion):
             return True
         return any(
             each.before(deletion) and each.result["seen"].get(snapshot_id) == "completed"
@@ -241,7 +298,7 @@ class Judge:
         if creation.failed and shown.completed:
             raise Violation(f"{creation.name} failed, and {snapshot_id} is there and completed")
         for deletion in self._deletions_of(snapshot_id):
-            if deletion.done:
+            if deletion.done and not self._may_return(snapshot_id, deletion):
                 raise Violation(f"{snapshot_id} is there, which {deletion.name} had deleted")
 
     def _judge_return(self) -> None:
@@ -257,7 +314,9 @@ class Judge:
         for look in self._looks:
             for snapshot_id, state in look.result["seen"].items():
                 earlier = gone.get(snapshot_id)
-                if earlier and state != "missing" and earlier.before(look):
+                if not earlier or state == "missing" or not earlier.before(look):
+                    continue
+                if not self._may_return(snapshot_id, earlier, look.ended):
                     raise Violation(
                         f"{earlier.name} found {snapshot_id} gone, and {look.name} saw it again"
                     )
@@ -268,5 +327,6 @@ class Judge:
             snapshot_id
             for snapshot_id, made in self._made.items()
             if made.before(look)
+            and made.account == look.account
             and not any(each.begun <= (look.ended or 0) for each in self._deletions_of(snapshot_id))
         }

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ebsim.clock import Clock, SystemClock
-from ebsim.config import Quotas, SnapshotOptions
+from ebsim.config import SnapshotOptions
 from ebsim.engine import Seams, Store
 from ebsim.entropy import Entropy, SystemEntropy
 from ebsim.errors import ConflictError, EbsimError, ErrorCode, LimitExceededError, NotFoundError
@@ -29,11 +29,13 @@ from ebsim.storage.files import Files, PosixFiles
 from ebsim.testing.contents import palette_block
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.torture.campaign import Violation
+from ebsim.testing.torture.process_features import KEPT, PLACE_TAG, Features, sealed_disk
 from ebsim.testing.torture.process_history import (
     BLOCKS,
     Contents,
     Log,
     Operation,
+    account_of,
     describe,
     operations,
     parse_description,
@@ -46,12 +48,12 @@ PALETTE = 24
 LIVE_MAX = 24
 PATIENCE_S = 300
 VIOLATION_STATUS = 3
-PLACE_TAG = "place"
 
 _REFUSALS = {
     ErrorCode.INVALID_SNAPSHOT_NOT_FOUND,
     ErrorCode.INCORRECT_STATE,
     ErrorCode.VOLUME_IN_USE,
+    ErrorCode.UNAVAILABLE,
     ErrorCode.PENDING_SNAPSHOT_LIMIT_EXCEEDED,
     ErrorCode.CONCURRENT_SNAPSHOT_LIMIT_EXCEEDED,
     ErrorCode.STORE_IN_USE,
@@ -74,13 +76,14 @@ _WEIGHTS = {
     "volume_wait": 5,
     "volume_read": 4,
     "volume_delete": 1,
+    "copy": 8,
+    "share": 5,
+    "archive": 4,
+    "unarchive": 4,
+    "bin_restore": 6,
+    "key_rotate": 2,
     "reopen": 1,
 }
-
-
-def no_quotas() -> Quotas:
-    """Return quotas under which snapshots need not wait for each other."""
-    return Quotas(snapshot_spacing_s=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +160,7 @@ class _VolumeState:
     doomed: bool = False
 
 
-class _Life:
+class _Life(Features):
     """A process at work."""
 
     def __init__(self, task: LifeTask) -> None:
@@ -177,7 +180,7 @@ class _Life:
         """Do what is left to do."""
         while self._count < self._task.operations:
             with Store.open(self._task.folder / "store", self._seams) as store:
-                self._store = store
+                self._store = store.as_account(account_of(self._task.place))
                 self._adopt()
                 while self._count < self._task.operations:
                     kind = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
@@ -217,18 +220,20 @@ class _Life:
         return f"{self._task.place}.{self._count}"
 
     def _any_snapshot(self) -> Snapshot | None:
-        shown = [each for each in self._store.list_snapshots() if each.description]
+        shown = self._all_shown()
         return self._random.choice(shown) if shown else None
 
     def _tags(self) -> dict[str, str]:
-        return {PLACE_TAG: f"{self._task.place}"}
+        kept = dict([KEPT]) if self._random.random() < 0.5 else {}
+        return {PLACE_TAG: f"{self._task.place}"} | kept
 
     # Snapshots
 
     def _create(self) -> None:
         contents = tuple(self._random.randrange(PALETTE) for _ in range(BLOCKS))
         description = describe(self._name(), contents)
-        disk = disk_of_numbers(f"memory:disk{self._task.place}", contents)
+        names = (f"memory:disk{self._task.place}", sealed_disk(self._task.place))
+        disk = disk_of_numbers(self._random.choice(names), contents)
         options = SnapshotOptions(description=description, tags=self._tags())
 
         def create() -> Mapping[str, Any]:
@@ -260,7 +265,7 @@ class _Life:
             state = "unready"
         else:
             state = "completed"
-        return {"seen": {shown.snapshot_id: state}}
+        return {"seen": {shown.snapshot_id: state}} if shown.owner == self._account else {}
 
     def _compare_blocks(self, shown: Snapshot) -> None:
         _, contents = parse_description(shown.description)
@@ -283,10 +288,10 @@ class _Life:
         self._do("list", self._list_all)
 
     def _list_all(self) -> Mapping[str, Any]:
-        return {"seen": {each.snapshot_id: each.state for each in self._store.list_snapshots()}}
+        return {"seen": {each.snapshot_id: each.state for each in self._own()}}
 
     def _delete(self) -> None:
-        shown = [each.snapshot_id for each in self._store.list_snapshots()]
+        shown = [each.snapshot_id for each in self._own()]
         if len(shown) > LIVE_MAX * self._random.random():
             chosen = self._random.sample(shown, min(len(shown), self._random.randrange(1, 4)))
 
@@ -297,7 +302,7 @@ class _Life:
             self._do("delete", delete, ids=chosen)
 
     def _prune(self) -> None:
-        options = PruneOptions(keep_last=3, tags=self._tags())
+        options = PruneOptions(keep_last=3, tags={PLACE_TAG: f"{self._task.place}"})
 
         def prune() -> Mapping[str, Any]:
             return {"ids": [each.snapshot_id for each in self._store.prune(options).pruned]}
@@ -338,11 +343,13 @@ class _Life:
             return
         origin = self._any_snapshot() if self._random.random() < 0.5 else None
         contents = parse_description(origin.description)[1] if origin else (0,) * BLOCKS
-        holds = describe(self._name(), contents)
+        holds, key = describe(self._name(), contents), self._some_key()
         request = VolumeRequest(
             size_gib=1,
             snapshot_id=origin.snapshot_id if origin else None,
-            tags=self._tags() | {"holds": holds},
+            tags={PLACE_TAG: f"{self._task.place}", "holds": holds},
+            encrypted=True if key else None,
+            kms_key_id=key,
         )
 
         def create() -> Mapping[str, Any]:
@@ -360,7 +367,7 @@ class _Life:
             try:
                 self._file = self._store.volumes.open(state.volume_id)
             except ConflictError as error:
-                if error.code is not ErrorCode.VOLUME_IN_USE:
+                if error.code is not ErrorCode.UNAVAILABLE:
                     raise
                 raise _Refused from error  # another process goes on with what a dead one left
             self._compare_volume()
@@ -422,7 +429,8 @@ class _Life:
         self._do("volume_snapshot", create, description=description)
 
     def _volume_wait(self) -> None:
-        shown = [each for each in self._store.list_snapshots() if each.tags == self._tags()]
+        place = f"{self._task.place}"
+        shown = [each for each in self._own() if each.tags.get(PLACE_TAG) == place]
         if shown:
             wanted = self._random.choice(shown).snapshot_id
 

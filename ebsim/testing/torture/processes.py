@@ -6,7 +6,6 @@ Another takes the place of each, until all is done. Then the logs of all are com
 promises (`process_history`) and with what is there.
 """
 
-import multiprocessing
 import random
 import shutil
 import time
@@ -21,9 +20,12 @@ from ebsim.engine import Store
 from ebsim.errors import CorruptionError, EbsimError
 from ebsim.results import SnapshotState
 from ebsim.testing.contents import palette_block
+from ebsim.testing.forked_process import fork_server
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.process_features import empty_bin, leave_archive, prepare_store
 from ebsim.testing.torture.process_history import (
+    ACCOUNTS,
     Final,
     Judge,
     Log,
@@ -31,7 +33,7 @@ from ebsim.testing.torture.process_history import (
     operations,
     parse_description,
 )
-from ebsim.testing.torture.process_life import VIOLATION_STATUS, LifeTask, live, no_quotas
+from ebsim.testing.torture.process_life import VIOLATION_STATUS, LifeTask, live
 
 PLACES = 4
 OPERATIONS = 500
@@ -40,6 +42,8 @@ BETWEEN_KILLS_S = (0.05, 0.8)
 DIE_AT_STEP_MAX = 4_000
 _KILLED = -9
 _TOO_LONG_S = 600
+_PENDING_S = 10
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ class Processes:
 
     name: str = "processes"
     promise: str = (
-        "4 processes on one store, with kills: what was acknowledged is there until its deletion "
+        "4 processes of two accounts on one store, with kills, also with keys, copies, the archive "
+        "and the Recycle Bin: what was acknowledged is there until its deletion "
         "is, reads of a snapshot never differ, and of what is unknown either is true"
     )
     excludes: str = "power cuts; more than one machine; the seed does not decide how they meet"
@@ -69,8 +74,7 @@ class Processes:
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:
         """Start the process from which others are begun quickly."""
-        start = multiprocessing.get_context("forkserver")
-        start.set_forkserver_preload(["ebsim.testing.torture.process_preload"])
+        start = fork_server()
 
         def run_case(number: int) -> int:
             path = folder / f"case{number}"
@@ -103,7 +107,7 @@ class _Case:
     def run(self) -> int:
         """Let it happen, and judge it; return how many operations there were."""
         with Store.create(self._folder / "store") as store:
-            store.quotas = no_quotas()
+            prepare_store(store, PLACES)
         running = {place: self._start(place) for place in range(PLACES)}
         try:
             self._watch(running)
@@ -174,26 +178,40 @@ def judge_store(path: Path, history: list[Operation]) -> None:
     """
     try:
         with Store.open(path) as store:
-            pending = [
-                each.snapshot_id
-                for each in store.list_snapshots()
-                if each.state is SnapshotState.PENDING
-            ]
-            store.wait_snapshots(pending)
-            final: dict[str, Final] = {
-                each.snapshot_id: Final(each.description, each.state is SnapshotState.COMPLETED)
-                for each in store.list_snapshots()
-            }
+            accounts = [store.as_account(each) for each in ACCOUNTS]
+            final: dict[str, Final] = {}
+            for account in accounts:
+                final |= _final(account)
             Judge(history, final).judge()
-            for snapshot_id, shown in final.items():
-                if shown.completed:
-                    compare(store, snapshot_id, shown.description)
+            for account in accounts:
+                leave_archive(account)
+                for snapshot_id in _final(account):
+                    if final[snapshot_id].completed:
+                        compare(account, snapshot_id, final[snapshot_id].description)
             assert_healthy(store)
-            _empty(store)
+            for account in accounts:
+                _empty(account)
+            _ensure_empty(store)
     except (EbsimError, AssertionError) as error:
         if isinstance(error, Violation):
             raise
         raise Violation(f"at the end: {error}") from error
+
+
+def _final(store: Store) -> dict[str, Final]:
+    """Return what an account has at the end, once nothing of it is pending."""
+    end = time.monotonic() + _PENDING_S
+    while any(each.state is SnapshotState.PENDING for each in store.list_snapshots()):
+        if time.monotonic() > end:
+            raise Violation(f"after {_PENDING_S} s some snapshots of {store.caller} are pending")
+        time.sleep(_POLL_S)
+    return {
+        each.snapshot_id: Final(
+            each.description, each.state is SnapshotState.COMPLETED, each.state_message
+        )
+        for each in store.list_snapshots()
+        if each.owner == store.caller.account
+    }
 
 
 def compare(store: Store, snapshot_id: str, description: str) -> None:
@@ -209,12 +227,17 @@ def compare(store: Store, snapshot_id: str, description: str) -> None:
 
 
 def _empty(store: Store) -> None:
-    """Delete everything, and look that nothing is left."""
+    """Delete everything of an account: with what the Recycle Bin keeps, which had to come back."""
     for volume in store.volumes.list():
         store.volumes.delete(volume.volume_id)
-    ids = [each.snapshot_id for each in store.list_snapshots()]
+    empty_bin(store)
+    ids = list(_final(store))
     if ids:
         store.delete_snapshots(ids)
+
+
+def _ensure_empty(store: Store) -> None:
+    """Look that nothing is left."""
     assert_healthy(store)
     stats = store.stats()
     if (stats.charged_size_bytes, stats.blocks) != (0, 0):

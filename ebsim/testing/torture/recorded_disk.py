@@ -8,8 +8,6 @@ last flush, and of what was written after it whatever chance keeps, in any order
 import mmap
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,8 @@ from pathlib import Path
 
 from ebsim.storage import native
 from ebsim.testing import devices
+from ebsim.testing.forked_process import ForkedProcess
+from ebsim.testing.torture import served_disk
 from ebsim.testing.torture.served_disk import ENTRY, FLUSH, SWITCH_SIZE, WRITE, ZERO
 from ebsim.units import MIB
 
@@ -207,14 +207,12 @@ def recorded_disk(folder: Path, size: int) -> Iterator[RecordedDisk]:
 @contextmanager
 def _server(folder: Path) -> Iterator[None]:
     """Serve a disk by a child, which an interrupt of the terminal does not reach."""
-    command = [sys.executable, "-m", "ebsim.testing.torture.served_disk", str(folder)]
-    with subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    ) as server:
-        assert server.stdout is not None
-        if server.stdout.readline() != b"served\n":
+    with ForkedProcess(served_disk.main, folder, patience_s=None) as server:
+        if server.stdout.readline() != "served\n":
             raise OSError(f"the disk in {folder} cannot be served")
         yield
+        server.stdin.close()  # it serves until then
+        server.wait()
 
 
 @contextmanager

@@ -212,15 +212,11 @@ def mount_file(place: Path) -> int:
     return device
 
 
-def main() -> None:
-    """Serve the disk whose files are in the folder that the one argument names."""
-    folder = Path(sys.argv[1])
+def main(folder: Path) -> None:
+    """Serve the disk whose files are in a folder; no interrupt of the terminal comes here."""
+    os.setsid()
     disk = Disk(folder)
     device = mount_file(folder / "disk")
     sys.stdout.write("served\n")
     sys.stdout.flush()
     Server(disk, device).serve(until=sys.stdin.fileno())
-
-
-if __name__ == "__main__":
-    main()

@@ -163,7 +163,7 @@ def _ensure_refused(actor: DiskActor, reason: str, tell: Tell) -> None:
     """Look that nothing is written by this handle any more, though the disk is whole again."""
     again = disk_of(content(9), name="memory:refused")
     tries: list[Callable[[], object]] = [lambda: actor.store.create_snapshot(again)]
-    tries += [each.flush for each in actor.files.values()]
+    tries += [each.flush for each in actor.files.values() if not each.closed]
     for attempt in tries:
         try:
             attempt()

@@ -17,14 +17,16 @@ red with the site switched off. Each scenario is green with all syncs on.
 - `short transactions`: nothing but a journal entry is synced while a transaction is open.
 - `keyring`: keys are made and a keyring is exported, and then the power is cut.
 - `credentials`: credentials of the server are made, and then the power is cut.
+- `started`: a snapshot was started, or sealed with its blocks, and then the power is cut.
 - `sealed`: encrypted live data are written to and synced, and then the power is cut.
 - `renewed`: as `traced`, and a commit fails, after which the catalog gets another file.
 - `traced`: a story on real files, restores and rebuilds too, of which strace told what was synced.
 """
 
+import hashlib
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest import mock
@@ -35,13 +37,17 @@ from ebsim.core import ingest
 from ebsim.core.block_maps import LEAF_BLOCKS
 from ebsim.core.ingest import Batch
 from ebsim.core.off_site_making import OffSiteMaking
+from ebsim.core.started_clock import resume_started
+from ebsim.core.started_making import StartedWrites
 from ebsim.engine import Seams, Store
 from ebsim.errors import EbsimError
 from ebsim.format.sector_cipher import SECTOR_KEY_SIZE, SectorCipher
 from ebsim.keys.keyring import Keyring
 from ebsim.keys.open_keyring import KeyringSeams
 from ebsim.off_site import OffSiteRequest
+from ebsim.results import SnapshotState
 from ebsim.server.credentials import Credentials
+from ebsim.started import StartRequest
 from ebsim.storage.locks import LockFile
 from ebsim.storage.sealed_file import SealedFile, SectorCiphers
 from ebsim.testing.contents import palette_block
@@ -87,6 +93,7 @@ FIRST = {
     "core.journal:": "power cuts",
     "core.off_site_making:": "off site",
     "core.repair:": "repaired",
+    "core.started_": "started",
     "keys.": "keyring",
     "server.credentials:": "credentials",
     "storage.catalog_renewal:": "renewed",
@@ -295,6 +302,36 @@ def sealed(site: SyncSite | None, chance: random.Random, _folder: Path) -> None:
         assert there.read_at(offset, BLOCK_SIZE) == palette_block(4)
 
 
+def started(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
+    """Cut the power when a snapshot was started, or when its blocks were put and it was sealed."""
+    blocks = {index: palette_block(4 * index + 4) for index in range(3)}
+    for number in range(16):
+        play = _play(folder, [], site)
+        process = play.machine.start()
+        store = process.open()
+        with mock.patch.object(StartedWrites, "make"):  # the power is faster
+            made = store.started.start(StartRequest(volume_size_gib=1)).snapshot_id
+            if number % 2:
+                _put_all(store, made, blocks)
+        process.kill()
+        play.cut_power(chance)
+        with play.machine.start().open() as there:
+            if number % 2:
+                resume_started(there._context)
+            else:
+                _put_all(there, made, blocks)
+            (shown,) = there.wait_snapshots([made])
+            assert shown.state is SnapshotState.COMPLETED, shown.state_message
+            for index, block in blocks.items():
+                assert there.read_block(made, index) == block
+
+
+def _put_all(store: Store, snapshot_id: str, blocks: Mapping[int, bytes]) -> None:
+    for index, block in blocks.items():
+        store.started.put(snapshot_id, index, block, hashlib.sha256(block).digest())
+    store.started.complete(snapshot_id, len(blocks))
+
+
 def vanished(site: SyncSite | None, chance: random.Random, folder: Path) -> None:
     """Delete the snapshot that a block was found in, before the one that found it refers to it."""
     story: list[Line] = [("scan", "d", "s1", 4, 8), ("scan", "e", "s2", 4, 12)]
@@ -423,6 +460,7 @@ SCENARIOS: dict[str, Scenario] = {
     "keyring": keyring,
     "credentials": credentials,
     "sealed": sealed,
+    "started": started,
     "renewed": renewed,
     "traced": traced,
 }

@@ -60,7 +60,7 @@ def refused(
     writer: CatalogWriter, *volumes: VolumeRecord, now_us: int = START_US
 ) -> ErrorCode | None:
     try:
-        check_snapshot_limits(writer, volumes or (VOLUME,), now_us)
+        check_snapshot_limits(writer, volumes or (VOLUME,), load_quotas(writer), now_us)
     except EbsimError as error:
         return error.code
     return None

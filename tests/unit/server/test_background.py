@@ -1,12 +1,16 @@
 """Work that goes on after its request is answered."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
-from ebsim.errors import ConflictError
+from ebsim.errors import ConflictError, SourceError
+from ebsim.results import SnapshotState
 from ebsim.server.background import BEGINNING_MAX, Background, Begun
 from ebsim.server.protocol.wire import FaultError
+from ebsim.testing.harness import Harness
+from ebsim.testing.invariants import assert_healthy
 
 
 def test_id_is_told_before_the_work_is_done_and_the_end_waited_for() -> None:
@@ -81,3 +85,45 @@ def test_requests_that_wait_are_bounded() -> None:
         each.join()
     background.wait()
     assert background.begin("again", lambda _begun: "snap-5") == "snap-5"
+
+
+def stopped() -> Background:
+    """Return one whose time to finish is over."""
+    background, ended = Background(), []
+
+    def endless(begun: Begun) -> str:
+        begun("snap-6")
+        try:
+            while True:
+                background.progress.advance(1)
+        except SourceError as error:
+            ended.append(str(error))
+            raise
+
+    background.begin("endless", endless)
+    background.wait(0)
+    assert ended == ["the server was stopped before the copy was completed"]
+    return background
+
+
+def test_copy_that_is_not_done_in_time_ends_as_error(fast_path: Path) -> None:
+    """It says why, and the store is as good as before."""
+    background = stopped()
+    with Harness(fast_path) as harness:
+        store = harness.store
+        source = store.create_snapshot(harness.new_volume().volume_id).snapshot_id
+        store.wait_snapshots([source])
+        there = store.as_account(region="eu-west-1")
+
+        def copy(begun: Begun) -> str:
+            return there.copy_snapshot(
+                source, "us-east-1", progress=background.progress, begun=begun
+            ).snapshot_id
+
+        copied = background.begin("copy", copy)
+        background.wait()
+        found = there.get_snapshot(copied)
+        assert found.state is SnapshotState.ERROR
+        assert "the server was stopped" in found.state_message
+        assert there.copy_snapshot(source, "us-east-1").state is SnapshotState.COMPLETED
+        assert_healthy(store)

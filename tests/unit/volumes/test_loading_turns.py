@@ -75,7 +75,7 @@ def test_a_rate_leaves_time_to_wait_for_another_process(disk: MemoryStore) -> No
         volumes = LiveVolumes(context, pause=lambda _seconds: None)
         with pytest.raises(ConflictError) as caught:
             load_all(context, volumes, volume, Pace(0, lambda _seconds: None), SilentProgress())
-        assert caught.value.code is ErrorCode.VOLUME_IN_USE
+        assert caught.value.code is ErrorCode.UNAVAILABLE
 
         pace = Pace(100, lambda _seconds: file.close(), lambda: 0.0)
         assert load_all(context, volumes, volume, pace, SilentProgress())
