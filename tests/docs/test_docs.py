@@ -1,6 +1,7 @@
 """The documents are complete, lead somewhere, and are written in the house style."""
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -88,14 +89,21 @@ def test_every_variable_of_the_environment_is_mentioned() -> None:
 
 
 def commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
-    """Yield a command and all below it, with their full names."""
-    yield path, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            below = command.get_command(context, name)
-            assert below is not None
-            yield from commands(f"{path} {name}", below)
+    """Yield a command and all below it, each once, with the shortest of its full names."""
+    waiting = deque([(path, command)])
+    seen: set[click.Command] = set()
+    while waiting:
+        path, command = waiting.popleft()
+        if command in seen:
+            continue
+        seen.add(command)
+        yield path, command
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                below = command.get_command(context, name)
+                assert below is not None
+                waiting.append((f"{path} {name}", below))
 
 
 EVERYWHERE = {"--keyring", "--passphrase-command", "--key-file"}

@@ -211,3 +211,10 @@ def test_events_of_rules_come_from_rbin(shell: Shell, store: Store) -> None:
 
     events = shell.json("events")["Events"]
     assert [each["source"] for each in events] == ["aws.rbin", "aws.ec2"]
+
+
+def test_bin_is_one_of_the_commands_on_snapshots_too(shell: Shell) -> None:
+    rule = keep(shell)
+    assert shell("snapshot", "recycle-bin", "rule", "show", rule) == shell(
+        "recycle-bin", "rule", "show", rule
+    )

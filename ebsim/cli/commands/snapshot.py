@@ -30,7 +30,8 @@ from ebsim.cli.options import examples, shared_options
             "unarchive",
             "tiers",
         )
-    },
+    }
+    | {"recycle-bin": "ebsim.cli.commands.recycle_bin"},
     help="""Create, look at, compare and delete snapshots.
 
     A snapshot is the whole image as it was at one moment. It stores only the blocks that changed
