@@ -7,12 +7,12 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from ebsim import failpoints
 from ebsim.engine import Store
-from ebsim.errors import CorruptionError
+from ebsim.errors import ConflictError, CorruptionError, ErrorCode
 from ebsim.results import SnapshotState
 from ebsim.testing.kept_story import plain_in, secrets_in
 from ebsim.testing.machine import Killed, Machine, Process
@@ -66,18 +66,33 @@ class Play:
     def touch(self, die_at: Moment) -> bool:
         """Have a process open the store and each volume, and read; return whether it died.
 
-        What is damaged, and not repaired yet, may be told to be.
+        What is damaged, and not repaired yet, may be told to be, and so may a disabled key.
         """
-        told = [line[0] for line in self.story[: self.done] if line[0] in ("damage", "repair")]
-        may_refuse = (CorruptionError,) if told and told[-1] == "damage" else ()
 
         def act(process: Process) -> None:
             store = process.open()
             for volume in store.volumes.list():
-                with suppress(*may_refuse):
+                with self._refusing():
                     store.volumes.open(volume.volume_id).pread(1, 0)
 
         return self._until_dead(die_at, act)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except CorruptionError:
+            if not self._stands("damage", "repair"):
+                raise
+        except ConflictError as error:
+            if error.code is not ErrorCode.KEY_DISABLED or not self._stands("disable", "enable"):
+                raise
+
+    def _stands(self, verb: str, end: str) -> bool:
+        """Whether what a line does may be so now: it is done, or under way, and not undone."""
+        told = [line[0] for line in self.story[: self.done] if line[0] in (verb, end)]
+        under_way = [line[0] for line in self.story[self.done : self.done + 1]]
+        return verb in (*told[-1:], *under_way)
 
     def cut_power(self, chance: random.Random) -> None:
         """Boot anew."""
