@@ -27,8 +27,8 @@ MAP_LEVELS = 4
 _COMPRESSION_LEVEL = 1
 _NUMBER_BYTES = 8
 _NUMBER_MASK = (1 << 64) - 1
-_PAGES_REMEMBERED = 512
-"""The upper pages of a map are asked for again and again; 512 take 1 MiB."""
+_PAGES_REMEMBERED = 1024
+"""The upper pages of a map are asked for again and again; 1,024 take 2 MiB."""
 
 _COMPRESSORS: list[zstandard.ZstdCompressor] = []
 _DECOMPRESSORS: list[zstandard.ZstdDecompressor] = []
@@ -48,16 +48,6 @@ def numbers_of(values: Iterable[int]) -> Page:
 def empty_page() -> Page:
     """Return a page of zeros."""
     return array("Q", bytes(PAGE_ENTRIES * _NUMBER_BYTES))
-
-
-@lru_cache(maxsize=1024)
-def kept_page(data: bytes) -> Page:
-    """Return the page that `data` holds; do not change it: those used last are kept, decoded.
-
-    Raises:
-        CorruptionError: It is no page of 256 entries.
-    """
-    return decode_page(data)
 
 
 def own_places(page: Page, others: Sequence[Page]) -> list[int]:
@@ -138,11 +128,16 @@ def decode_page(data: bytes) -> Page:
     Raises:
         CorruptionError: It is no page of 256 entries.
     """
-    return _decode_page(data)[:]
+    return kept_page(data)[:]
 
 
 @lru_cache(maxsize=_PAGES_REMEMBERED)
-def _decode_page(data: bytes) -> Page:
+def kept_page(data: bytes) -> Page:
+    """Return the page that `data` holds; do not change it: those used last are kept, decoded.
+
+    Raises:
+        CorruptionError: It is no page of 256 entries.
+    """
     page = decode_numbers(data, PAGE_ENTRIES)
     if len(page) != PAGE_ENTRIES:
         raise CorruptionError("a page of a wrong size", ErrorCode.CORRUPT_CATALOG)
