@@ -157,8 +157,7 @@ class Process:
             self._managed.live.end_lending()
         for thread in set(threading.enumerate()) - self._threads_before:
             if thread.name.startswith("ebsim-"):
-                thread.join(PATIENCE_S)
-                assert not thread.is_alive(), f"{thread.name} outlives its process"
+                _join(thread)
         self._locks.release_all()
 
     def pause(self) -> None:
@@ -197,6 +196,17 @@ class Process:
     def _ensure_alive(self) -> None:
         if self.dead:
             raise Killed
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait until it has ended; one that is only being started, by another thread, counts too."""
+    deadline = time.monotonic() + PATIENCE_S
+    while thread in threading.enumerate() and time.monotonic() < deadline:
+        if thread.is_alive():
+            thread.join(PATIENCE_S)
+        else:  # `enumerate` knows it before it can be joined
+            time.sleep(0.001)
+    assert not thread.is_alive(), f"{thread.name} outlives its process"
 
 
 class _CountedLocks(LockFile):
