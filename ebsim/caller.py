@@ -5,12 +5,16 @@ Every volume, snapshot and image belongs to an account (12 digits) and lies in a
 one account in one Region at a time.
 """
 
+import re
 from dataclasses import dataclass
 
 from ebsim.ids import parse_account, parse_region
 
 OWNER_DEFAULT = "123456789012"
 REGION_DEFAULT = "us-east-1"
+
+_SIDE = re.compile("north|south|east|west|central|^[a-z]")
+"""What a zone's id has the first letters of: the sides of the world that its Region names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +43,13 @@ def parse_caller(account: str, region: str) -> Caller:
         InvalidInputError: InvalidUserID.Malformed or InvalidParameterValue.
     """
     return Caller(parse_account(account), parse_region(region))
+
+
+def zone_id(zone: str) -> str:
+    """Return the id of an Availability Zone, as EC2 writes it: us-east-1a is `use1-az1`.
+
+    Which zone has which id differs between accounts in EC2; here it is the same for each.
+    """
+    area, *words, number = zone[:-1].split("-")
+    sides = "".join(found[0] for word in words for found in _SIDE.findall(word))
+    return f"{area}{sides}{number}-az{ord(zone[-1]) - ord('a') + 1}"

@@ -62,6 +62,7 @@ class Seams:
         boot_id: Which boot of the machine this is.
         before_copy: Called with the id of a managed volume's snapshot, in the thread that copies
             it, before it is; it may wait, or raise to have the snapshot fail.
+        before_snapshot_copy: The same for a copy of a snapshot, in the thread that asked for it.
         caller: The account and Region to act as.
         keyring: Where the keyring lies; None: where the store says.
         unlocking: What opens the keyring, and protects it when it is made; None: nothing.
@@ -72,6 +73,7 @@ class Seams:
     entropy: Entropy = field(default_factory=SystemEntropy)
     boot_id: str = field(default_factory=read_boot_id)
     before_copy: Callable[[SnapshotId], None] | None = None
+    before_snapshot_copy: Callable[[SnapshotId], None] | None = None
     caller: Caller = field(default_factory=Caller)
     keyring: Path | None = None
     unlocking: "Unlocking | None" = field(default=None, repr=False)
@@ -145,6 +147,7 @@ class Store(Resources, Upkeep):
         context = open_context(folder, seams, progress, create=create, prove=prove)
         context.state.keyring_path, context.state.unlocking = seams.keyring, seams.unlocking
         context.state.before_copy = seams.before_copy
+        context.state.before_snapshot_copy = seams.before_snapshot_copy
         store = cls(context.acting_as(seams.caller), seams.before_copy)
         try:
             if resume and not context.catalog.read_only and has_managed_volumes(context):
@@ -484,7 +487,7 @@ class Store(Resources, Upkeep):
             ConflictError: It is not completed.
             CorruptionError: The stored bytes are damaged.
         """
-        from ebsim.core.read import read_block
+        from ebsim.core.single_reads import read_block
 
         return bytes(read_block(self._current, parse_snapshot_id(snapshot_id), index))
 

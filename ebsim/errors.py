@@ -47,6 +47,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_VOLUME_TYPE = "UnknownVolumeType"
     VOLUME_LIMIT_EXCEEDED = "VolumeLimitExceeded"
     VOLUME_IN_USE = "VolumeInUse"
+    MODIFICATION_NOT_FOUND = "InvalidVolumeModification.NotFound"
     INCORRECT_MODIFICATION_STATE = "IncorrectModificationState"
     VOLUME_MODIFICATION_RATE_EXCEEDED = "VolumeModificationRateExceeded"
     RESOURCE_LIMIT_EXCEEDED = "ResourceLimitExceeded"

@@ -26,3 +26,8 @@ def no_root_volume(instance_id: str, device: str) -> InvalidInputError:
         f"Invalid value '{instance_id}' for instanceId. Instance does not have a volume attached "
         f"at root ({device})"
     )
+
+
+def deprecation_time(message: str) -> InvalidInputError:
+    """Return the refusal of the time of a deprecation (code and wording are assumed)."""
+    return InvalidInputError(message)

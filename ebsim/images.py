@@ -32,6 +32,7 @@ class ImageDevice:
         delete_on_termination: Whether the volume goes with its instance.
         iops: Those that the volume gets; None: what its type has.
         throughput: Likewise.
+        encrypted: Whether its snapshot is encrypted, and so the volume.
     """
 
     device_name: str
@@ -41,6 +42,7 @@ class ImageDevice:
     delete_on_termination: bool
     iops: int | None = None
     throughput: int | None = None
+    encrypted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,11 @@ class InstanceState(StrEnum):
     RUNNING = "running"
     TERMINATED = "terminated"
 
+    @property
+    def code(self) -> int:
+        """EC2's number of it."""
+        return {InstanceState.RUNNING: 16, InstanceState.TERMINATED: 48}[self]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
@@ -54,6 +59,9 @@ class Instance:
         root_device_name: The volume on this device is its boot volume.
         launch_time_us: When it was made.
         attachments: Its volumes: the boot volume first, then by device.
+        reservation_id: `r-` and 17 hex digits; instances that one request has made share it.
+        launch_index: Its place among those, from 0.
+        tags: Key to value.
     """
 
     instance_id: InstanceId
@@ -65,6 +73,9 @@ class Instance:
     root_device_name: str
     launch_time_us: int
     attachments: tuple[Attachment, ...]
+    reservation_id: str = ""
+    launch_index: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,8 @@ class InstanceRequest:
         devices: More volumes by device, or others than the image has; None: none on that device.
         client_token: At most 64 characters, which make the request idempotent: while its instances
             are told of, the same request with the same token returns them. Empty: each makes some.
+        tags: Of each instance.
+        volume_tags: Of each volume that is made with them.
     """
 
     zone: str | None = None
@@ -98,6 +111,8 @@ class InstanceRequest:
     instance_type: str = INSTANCE_TYPE_DEFAULT
     devices: "Mapping[str, InstanceDevice | None]" = field(default_factory=dict)
     client_token: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    volume_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,9 +174,11 @@ class InstanceQuery:
 
     Attributes:
         instance_ids: These; one that does not exist refuses the whole query.
-        filters: availability-zone, block-device-mapping.device-name,
-            block-device-mapping.volume-id, image-id, instance-id, instance-state-name,
-            instance-type, owner-id, root-device-name.
+        filters: availability-zone, availability-zone-id, block-device-mapping.MEMBER (attach-time,
+            delete-on-termination, device-name, status or volume-id), hypervisor, image-id,
+            instance-id, instance-state-code, instance-state-name, instance-type, launch-index,
+            launch-time, owner-id, reservation-id, root-device-name, root-device-type, tag:KEY,
+            tag-key, tenancy, virtualization-type.
         max_results: At most this many on a page, 5 to 1,000; more is cut to 1,000.
         next_token: What the page before answered with; the rest of the query must be the same.
     """

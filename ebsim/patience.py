@@ -8,6 +8,10 @@ def _tell_nobody(_message: str) -> None:
     pass
 
 
+def _go_on() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long is waited for another process, and who is told.
@@ -21,9 +25,12 @@ class Patience:
             0: no bound.
         told: Called with a sentence once something was waited for as long as `told_after_s`.
         told_after_s: How long that is.
+        ensure_worthwhile: Called each time that so long was waited; what it raises ends the
+            waiting.
     """
 
     seconds: float = 10.0
     waiting_max: int = 0
     told: Callable[[str], object] = _tell_nobody
     told_after_s: float = 2.0
+    ensure_worthwhile: Callable[[], object] = _go_on

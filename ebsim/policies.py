@@ -83,6 +83,7 @@ class PolicyRequest:
         target_tags: Volumes with any of these tags, key and value, are snapshotted.
         sources: Paths of images and devices that are snapshotted too; ebsim's own addition.
         state: A disabled policy neither takes nor deletes snapshots.
+        execution_role: The ARN of a role, which is only told: ebsim has no roles.
     """
 
     description: str
@@ -90,6 +91,7 @@ class PolicyRequest:
     target_tags: Sequence[tuple[str, str]] = ()
     sources: Sequence[str] = ()
     state: PolicyState = PolicyState.ENABLED
+    execution_role: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

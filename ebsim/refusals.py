@@ -289,7 +289,7 @@ def volume_busy(volume_id: str) -> ConflictError:
     """
     return ConflictError(
         f"Volume {volume_id} is open in another process, which was waited for: it reads, writes or "
-        "loads the volume; try again when it is done.",
+        "loads the volume; try again when it is done, and not from a pipe that waits for it.",
         ErrorCode.UNAVAILABLE,
     )
 
@@ -394,6 +394,13 @@ def initialization_rate_limit(limit: int) -> LimitExceededError:
     )
 
 
+def modification_not_found(volume_id: str) -> NotFoundError:
+    """Return the refusal to tell of the modification of a volume that was never modified."""
+    return NotFoundError(
+        f"Modification for volume '{volume_id}' does not exist.", ErrorCode.MODIFICATION_NOT_FOUND
+    )
+
+
 def modification_running(volume_id: str, state: str) -> ConflictError:
     """Return the refusal to modify a volume while an earlier modification is not completed."""
     return ConflictError(
@@ -462,11 +469,6 @@ def block_device_mapping(message: str) -> InvalidInputError:
     return InvalidInputError(message, ErrorCode.INVALID_BLOCK_DEVICE_MAPPING)
 
 
-def deprecation_time(message: str) -> InvalidInputError:
-    """Return the refusal of the time of a deprecation (code and wording are assumed)."""
-    return InvalidInputError(message)
-
-
 # encryption
 
 
@@ -523,7 +525,7 @@ def policy_limit(limit: int) -> LimitExceededError:
 
 
 def not_taggable(resource_id: str) -> InvalidInputError:
-    """Return the refusal of an id that is none of a snapshot, a volume or an image."""
+    """Return the refusal of an id that is none of what can be tagged."""
     return InvalidInputError(f"The ID '{resource_id}' is not valid", ErrorCode.INVALID_ID)
 
 

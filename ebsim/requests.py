@@ -118,9 +118,9 @@ class VolumeQuery:
         volume_ids: These; one that does not exist refuses the whole query.
         states: creating, available, in-use, deleting or error.
         filters: attachment.attach-time, attachment.delete-on-termination, attachment.device,
-            attachment.instance-id, attachment.status, availability-zone, create-time, encrypted,
-            fast-restored, multi-attach-enabled, size, snapshot-id, status, tag:KEY, tag-key,
-            volume-id, volume-type.
+            attachment.instance-id, attachment.status, availability-zone, availability-zone-id,
+            create-time, encrypted, fast-restored, multi-attach-enabled, operator.managed,
+            operator.principal, size, snapshot-id, status, tag:KEY, tag-key, volume-id, volume-type.
         max_results: At most this many on a page, 5 to 500; more is cut to 500.
         next_token: What the page before answered with; the rest of the query must be the same.
     """
@@ -137,7 +137,7 @@ class TagQuery:
     """Which tags to return, as EC2's DescribeTags has it; all that is given must hold.
 
     Attributes:
-        resource_ids: Those of these snapshots, volumes and images; empty: of all.
+        resource_ids: Those of these snapshots, volumes, images and instances; empty: of all.
         filters: key, resource-id, resource-type, tag:KEY, value.
         max_results: At most this many on a page, 5 to 1,000; more is cut to 1,000.
         next_token: What the page before answered with; the rest of the query must be the same.
@@ -196,9 +196,12 @@ class ImageQuery:
         owner_ids: Accounts of 12 digits, `self`, or an alias of Amazon's, which has none here.
         executable_by: Those that one of these was explicitly allowed to start: accounts of 12
             digits, `self` or `all`. Images are not shared in ebsim: there are none.
-        filters: architecture, block-device-mapping.device-name, block-device-mapping.snapshot-id,
-            block-device-mapping.volume-size, block-device-mapping.volume-type, creation-date,
-            description, image-id, name, owner-id, root-device-name, state, tag:KEY, tag-key.
+        filters: architecture, block-device-mapping.MEMBER (delete-on-termination, device-name,
+            encrypted, snapshot-id, volume-size or volume-type), creation-date, description,
+            hypervisor, image-id, image-type, is-public, kernel-id, manifest-location, name,
+            owner-alias, owner-id, platform, product-code, product-code.type, ramdisk-id,
+            root-device-name, root-device-type, source-instance-id, state, tag:KEY, tag-key,
+            virtualization-type.
         include_deprecated: Also those that are deprecated. The owner sees them anyway.
         include_disabled: Also those that are disabled. One named by its id is shown anyway.
         max_results: At most this many on a page, 5 to 1,000; more is cut to 1,000.

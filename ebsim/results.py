@@ -232,6 +232,7 @@ class ResourceType(StrEnum):
     SNAPSHOT = "snapshot"
     VOLUME = "volume"
     IMAGE = "image"
+    INSTANCE = "instance"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,10 @@ SIZE_GIB_MAX = 65_536
 TIMEOUT_MINUTES = 60
 TIMEOUT_MINUTES_MIN = 10
 TIMEOUT_MINUTES_MAX = 4320
+TAG_KEY_LENGTH_MAX = 127
+TAG_VALUE_LENGTH_MAX = 255
+"""Characters of a tag, as the model of the EBS direct APIs has them: one less than EC2's."""
+
 TOKEN_LENGTH_MAX = 255
 """EBS's model has 255, its guide 64 (semantics section 11.9)."""
 

@@ -1,10 +1,16 @@
-"""The table of refusals of snapshots that are written block by block, with EBS's reasons.
+"""The table of refusals of snapshots that are written, or read, block by block, with EBS's reasons.
 
 EBS documents the reasons, and of most not when they are told (semantics section 11.9): which one
 is meant is *assumed*, but for the timeout.
 """
 
-from ebsim.errors import ConflictError, ErrorCode, InvalidInputError, LimitExceededError
+from ebsim.errors import (
+    ConflictError,
+    ErrorCode,
+    ForbiddenError,
+    InvalidInputError,
+    LimitExceededError,
+)
 
 
 def _invalid(message: str, reason: str) -> InvalidInputError:
@@ -21,6 +27,15 @@ def bad_parameter(message: str) -> InvalidInputError:
 def bad_size(message: str) -> InvalidInputError:
     """Return the refusal of a size."""
     return _invalid(message, "INVALID_VOLUME_SIZE")
+
+
+def tag_too_long(key: str, key_max: int, value_max: int) -> InvalidInputError:
+    """Return the refusal of a tag that is longer than the EBS direct APIs take."""
+    return _invalid(
+        f"Tag '{key[:40]}' is too long: keys have at most {key_max} characters, values "
+        f"{value_max}.",
+        "INVALID_TAG",
+    )
 
 
 def bad_block(message: str) -> InvalidInputError:
@@ -104,4 +119,13 @@ def waits_for_completion(snapshot_id: str) -> ConflictError:
     """Return the refusal to wait for a snapshot that its writer has not completed."""
     return ConflictError(
         f"{snapshot_id} is written block by block, and its writer has not called CompleteSnapshot."
+    )
+
+
+def public_only(snapshot_id: str) -> ForbiddenError:
+    """Return the refusal to list the blocks of a public snapshot (the code is assumed)."""
+    return ForbiddenError(
+        f"The blocks of {snapshot_id} cannot be listed: it is public, and not shared with you. "
+        "Copy it, or make a volume of it.",
+        ErrorCode.AUTH_FAILURE,
     )

@@ -32,6 +32,7 @@ class VolumeStatus:
             not-applicable. initialization-state: completed, initializing or, for a volume that was
             made empty, not-applicable.
         initialization: How far it is loaded; None: it was made empty.
+        instance_id: The instance that it is attached to; empty: none.
     """
 
     volume_id: VolumeId
@@ -39,6 +40,12 @@ class VolumeStatus:
     status: str
     details: tuple[tuple[str, str], ...]
     initialization: VolumeInitialization | None
+    instance_id: str = ""
+
+    @property
+    def io_performance(self) -> str:
+        """The text of io-performance in the details."""
+        return dict(self.details)["io-performance"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

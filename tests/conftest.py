@@ -17,6 +17,8 @@ from ebsim.testing.seams import ManualClock, SeededEntropy, fast_folder
 
 if TYPE_CHECKING:
     from ebsim.engine import Seams, Store  # imported late: unit tests do without
+    from ebsim.testing.aws_service import Service
+    from ebsim.testing.memory_store import MemoryStore
 
 for number in (signal.SIGHUP, signal.SIGTERM):  # `nohup` has them ignored, in children too
     if signal.getsignal(number) is signal.SIG_IGN:
@@ -112,6 +114,23 @@ def store(store_path: Path, seams: "Seams") -> "Iterator[Store]":
 
     with Store.create(store_path, seams) as opened:
         yield opened
+
+
+@pytest.fixture
+def disk(fast_path: Path) -> "MemoryStore":
+    """A store in memory, for handles that are opened and left as if their process was killed."""
+    from ebsim.testing.memory_store import MemoryStore
+
+    return MemoryStore(fast_path)
+
+
+@pytest.fixture(scope="module")
+def aws() -> "Iterator[Service]":
+    """An AWS endpoint for all tests of a module, with what is behind it and clients."""
+    from ebsim.testing.aws_service import running_service
+
+    with running_service() as service:
+        yield service
 
 
 @pytest.fixture(autouse=True)

@@ -44,14 +44,16 @@ def add_profile(
         raise refusals.invalid_value(name, "profile", "Letters, digits, '_', '.' and '-', up to 64")
     region, url = where
     config, credentials = files
-    _ensure_new(config, f"profile {name}")
+    section = "default" if name == "default" else f"profile {name}"
+    for known in {section, f"profile {name}"}:  # SDKs take both for the default
+        _ensure_new(config, known)
     _ensure_new(credentials, name)
     keys = {
         "aws_access_key_id": credential.access_key,
         "aws_secret_access_key": credential.secret,
     }
     _append(credentials, name, keys)
-    _append(config, f"profile {name}", {"region": region, "endpoint_url": url})
+    _append(config, section, {"region": region, "endpoint_url": url})
 
 
 def _ensure_new(path: Path, section: str) -> None:

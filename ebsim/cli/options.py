@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -129,6 +130,19 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
+def _endpoint_url(context: click.Context, parameter: click.Parameter, url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits:
+        raise click.BadParameter(
+            f"'{url}' is no URL such as http://127.0.0.1:4747.", context, parameter
+        )
+    return url
+
+
 def endpoint_option(command: Command) -> Command:
     """Add --endpoint-url; the command gets `endpoint_url`."""
     return click.option(
@@ -136,5 +150,6 @@ def endpoint_option(command: Command) -> Command:
         default="http://127.0.0.1:4747",
         show_default=True,
         metavar="URL",
+        callback=_endpoint_url,
         help="Where 'ebsim serve' listens, as it printed it.",
     )(command)

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
-from ebsim.requests import VOLUME_TYPE_DEFAULT, Filter
+from ebsim.requests import VOLUME_TYPE_DEFAULT, Filter, VolumeRequest
 from ebsim.units import GIB, KIB, MIB, TIB
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -217,7 +218,18 @@ def paging_options(command: Command) -> Command:
 
 
 def volume_options(command: Command) -> Command:
-    """Give a command the options that describe a new volume."""
+    """Give a command the options that describe a new volume: it gets a `request` made of them.
+
+    The command's own `size_gib`, and the options of `encryption_options`, go into it too.
+    """
+
+    @wraps(command)
+    def gathering(*positional: object, **given: Any) -> None:  # noqa: ANN401 - the options' values
+        names = ("size_gib", "volume_type", "iops", "throughput", "zone", "tags", "encrypted")
+        asked = {name: given.pop(name) for name in names}
+        request = VolumeRequest(kms_key_id=given.pop("kms_key"), **asked)
+        command(*positional, request=request, **given)
+
     options = (
         click.option(
             "volume_type",
@@ -239,9 +251,10 @@ def volume_options(command: Command) -> Command:
         ),
         tag_option("A tag; may be given up to 50 times. Name is shown by 'volume list'."),
     )
+    described: Command = cast("Command", gathering)
     for option in reversed(options):
-        command = option(command)
-    return command
+        described = option(described)
+    return described
 
 
 def sharing_options(all_help: str) -> Callable[[Command], Command]:

@@ -88,7 +88,7 @@ def limit_options(command: Command) -> Command:
         ("--max-head", 64, 8, "KIB", "The head of a request."),
         ("--max-body", 1, 1, "MIB", "The body of a request."),
         ("--max-held", 128, 1, "MIB", "All bodies that are held at once."),
-        ("--max-requests", 16, 1, "N", "Requests carried out at once; more wait."),
+        ("--max-requests", 16, 1, "N", "Requests carried out at once, but for blocks; more wait."),
         ("--max-connections", 1000, 1, "N", "Connections; more are ended at once."),
     ):
         command = click.option(

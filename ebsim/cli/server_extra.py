@@ -4,9 +4,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ebsim.cli.output import print_note
 from ebsim.errors import ErrorCode, InvalidInputError
 
 if TYPE_CHECKING:
+    from ebsim.cli.invocation import Invocation
     from ebsim.engine import Store
     from ebsim.server.credentials import Credentials
 
@@ -34,6 +36,11 @@ def credentials_of(store: "Store") -> "Credentials":
     return found
 
 
+def tell_new_store(invocation: "Invocation") -> None:
+    """Tell on standard error that a store is made: another one may have been meant."""
+    print_note(f"making an empty store in {invocation.store_path}")
+
+
 def _extra(name: str) -> ModuleType:
     try:
         return import_module(name)
@@ -41,6 +48,7 @@ def _extra(name: str) -> ModuleType:
         if error.name is not None and error.name.startswith("ebsim"):
             raise
         raise InvalidInputError(
-            f"The endpoint needs {error.name}, which is not installed: pip install 'ebsim[server]'",
+            f"The endpoint needs {error.name}, which is not installed: install ebsim "
+            "with its extra 'server', in a clone by: pip install '.[server]'",
             ErrorCode.UNSUPPORTED_OPERATION,
         ) from None

@@ -15,7 +15,7 @@ from ebsim.core.events import image_changed, snapshot_recycled, volume_changed
 from ebsim.core.image_links import link_key
 from ebsim.core.images import ensure_name_free, put_image
 from ebsim.core.lifecycle_release import released
-from ebsim.core.paging import Pager, page_size
+from ebsim.core.paging import PAGE_MAX, PAGE_MIN, VOLUME_PAGE_MAX, Pager, page_size
 from ebsim.core.snapshots import put_snapshot
 from ebsim.core.volume_records import put_managed, to_volume
 from ebsim.errors import ConflictError, NotFoundError
@@ -38,6 +38,13 @@ from ebsim.results import Snapshot, Volume, VolumeState
 from ebsim.storage.catalog import CatalogReader
 
 Record = TypeVar("Record", SnapshotRecord, ImageRecord, VolumeRecord)
+
+_PAGES: dict[type, tuple[int, int]] = {
+    SnapshotRecord: (PAGE_MAX, PAGE_MIN),
+    ImageRecord: (PAGE_MAX, 1),
+    VolumeRecord: (VOLUME_PAGE_MAX, PAGE_MIN),
+}
+"""How many records a page has, at most and at least (EC2's model)."""
 
 
 class RecycleBinOperations:
@@ -196,7 +203,8 @@ class RecycleBinOperations:
             found = [each for each in own_recycled(self._context, reader) if isinstance(each, kind)]
         chosen = sorted(_chosen(found, wanted), key=position)
         pager = Pager(self._context.hash_key, ["bin", kind.__name__, sorted(wanted)])
-        return pager.page(chosen, position, page_size(query.max_results), query.next_token)
+        size = page_size(query.max_results, *_PAGES[kind])
+        return pager.page(chosen, position, size, query.next_token)
 
     def _binned(self, reader: CatalogReader, resource_id: str) -> Recyclable:
         """Return what the caller has in the bin and is not due."""

@@ -18,8 +18,8 @@ from typing import TypeVar
 from ebsim.core.access import owns
 from ebsim.core.context import StoreContext
 from ebsim.core.snapshots import find_snapshot
-from ebsim.format.bin_records import Stay
-from ebsim.format.catalog_values import Table, parse_number_key
+from ebsim.format.bin_records import Stay, parse_exit_key
+from ebsim.format.catalog_values import Table
 from ebsim.format.life_records import ImageRecord, decode_image
 from ebsim.format.records import SnapshotRecord, VolumeRecord, decode_volume
 from ebsim.ids import SnapshotId
@@ -28,8 +28,6 @@ from ebsim.storage.catalog import CatalogReader
 
 BIN_TAG = "aws:recycle-bin:resource-in-bin"
 """What EC2 tags everything in the bin with."""
-
-_NUMBER_SIZE = 8
 
 Record = TypeVar("Record", SnapshotRecord, ImageRecord, VolumeRecord)
 Recyclable = SnapshotRecord | ImageRecord | VolumeRecord
@@ -78,7 +76,7 @@ def find_recycled(reader: CatalogReader, resource_id: str) -> Recyclable | None:
 def all_recycled(reader: CatalogReader) -> Iterator[Recyclable]:
     """Yield all that is in the bin, also what is due, in the order of leaving."""
     for key in reader.keys(Table.BIN_EXITS):
-        record = find_recycled(reader, key[_NUMBER_SIZE:].decode("ascii"))
+        record = find_recycled(reader, parse_exit_key(key)[1])
         if record is not None:
             yield record
 
@@ -99,7 +97,11 @@ def own_recycled(context: StoreContext, reader: CatalogReader) -> list[Recyclabl
 def anything_due(context: StoreContext) -> bool:
     """Return whether the time of something in the bin is over; one look-up."""
     with context.catalog.read() as reader:
-        first = next(iter(reader.keys(Table.BIN_EXITS)), None)
-    if first is None:
-        return False
-    return parse_number_key(first[:_NUMBER_SIZE]) <= context.clock.now_us()
+        first = first_exit_us(reader)
+    return first is not None and first <= context.clock.now_us()
+
+
+def first_exit_us(reader: CatalogReader) -> int | None:
+    """Return when the next thing leaves the bin; None: it is empty."""
+    first = next(iter(reader.keys(Table.BIN_EXITS)), None)
+    return None if first is None else parse_exit_key(first)[0]

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ebsim import started_refusals
 from ebsim.block_lists import BlockPage, ChangedBlockPage
-from ebsim.core.access import usable_snapshot
+from ebsim.core.access import owns, usable_snapshot
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
 from ebsim.core.changed_blocks import ensure_related
 from ebsim.core.context import StoreContext
 from ebsim.core.domains import open_domain
 from ebsim.core.version_table import look_at_versions, version_blocks
 from ebsim.format.map_page import PAGE_ENTRIES
+from ebsim.format.records import SnapshotRecord
 from ebsim.ids import SnapshotId
 from ebsim.storage.catalog import CatalogReader
 
@@ -36,10 +38,11 @@ def list_blocks(
     Raises:
         NotFoundError: There is none, or the caller may not see it.
         ConflictError: It is not completed.
+        ForbiddenError: It is another account's, which shares it with all and not with the caller.
         EbsimError: Its key cannot be had.
     """
     with context.catalog.read() as reader:
-        record = usable_snapshot(context, reader, snapshot_id)
+        record = _listable(context, reader, snapshot_id)
         found: list[int] = []
         next_index = None
         for base, here, _ in _leaves(reader, record.root, 0, start):
@@ -66,11 +69,12 @@ def list_changed_blocks(
     Raises:
         NotFoundError: There is no such snapshot, or the caller may not see it.
         ConflictError: One is not completed.
+        ForbiddenError: As `list_blocks`.
         InvalidInputError: They are not of one lineage.
         EbsimError: The key cannot be had.
     """
     with context.catalog.read() as reader:
-        one, two = (usable_snapshot(context, reader, each) for each in (first, second))
+        one, two = (_listable(context, reader, each) for each in (first, second))
         ensure_related(one, two)
         found: list[tuple[Blocks, Blocks, Blocks]] = []
         seen = 0
@@ -97,6 +101,16 @@ def list_changed_blocks(
         in_second=_column(found, 2),
         next_index=next_index,
     )
+
+
+def _listable(
+    context: StoreContext, reader: CatalogReader, snapshot_id: SnapshotId
+) -> SnapshotRecord:
+    """Return a snapshot whose blocks the caller may list: EBS has that for no public ones."""
+    record = usable_snapshot(context, reader, snapshot_id)
+    if owns(context.caller, record) or context.acting.account in record.shared_with:
+        return record
+    raise started_refusals.public_only(snapshot_id)
 
 
 def _column(found: Sequence[tuple[Any, ...]], number: int) -> tuple[Any, ...]:

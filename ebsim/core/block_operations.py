@@ -4,7 +4,7 @@ from ebsim import refusals
 from ebsim.block_lists import PAGE_MAX, PAGE_MIN, BlockPage, ChangedBlockPage
 from ebsim.core.block_listing import list_blocks, list_changed_blocks
 from ebsim.core.context import StoreContext
-from ebsim.core.read import read_block
+from ebsim.core.single_reads import read_block
 from ebsim.ids import parse_snapshot_id
 
 

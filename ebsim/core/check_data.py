@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
+from ebsim.core.block_places import BlockPlace
 from ebsim.core.check_space import META_TABLES
 from ebsim.core.check_values import Damage, SoundReader
 from ebsim.core.context import StoreContext
 from ebsim.core.damaged_blocks import list_damaged
 from ebsim.core.parallel import run_in_order
 from ebsim.core.proofs import ProofKeeper, load_proofs
-from ebsim.core.read import BlockLoader, BlockPlace
+from ebsim.core.read import BlockLoader
 from ebsim.core.snapshots import list_snapshots
 from ebsim.core.version_table import known_version_blocks
 from ebsim.errors import CorruptionError, EbsimError

@@ -91,6 +91,11 @@ class SoundReader:
                 message = f"the catalog's entry {table.name.lower()}/{key.hex()} is damaged"
                 yield Finding(kind="corrupt-value", message=message)
 
+    @property
+    def commit(self) -> int:
+        """The number of the last commit that it shows."""
+        return self._reader.commit
+
     def get(self, table: Table, key: bytes) -> bytes | None:
         """Return a value; None where it is missing or damaged."""
         return None if key in self.damage[table] else self._reader.get(table, key)

@@ -10,6 +10,7 @@ from ebsim.caller import Caller
 from ebsim.clock import Clock
 from ebsim.config import Quotas
 from ebsim.core.open_domains import OpenDomains
+from ebsim.core.read_memory import ReadMemory
 from ebsim.core.subscribers import Subscribers
 from ebsim.entropy import Entropy
 from ebsim.errors import StorePoisonedError
@@ -23,6 +24,7 @@ from ebsim.storage.reserve import Reserve
 from ebsim.storage.segments import SegmentStore
 
 if TYPE_CHECKING:
+    from ebsim.core.due import NextDue
     from ebsim.core.sessions import Session
     from ebsim.core.started_making import StartedWrites
     from ebsim.keys.keyring import Keyring
@@ -45,8 +47,11 @@ class HandleState:
         started: The snapshots that are written block by block here, once there were some.
         started_mutex: Held while that is made.
         before_copy: Called with the id of a snapshot in the thread that makes it, before it is.
+        before_snapshot_copy: The same, for a copy of a snapshot; one that it stops ends as `error`.
         patience: How long is waited for a volume that another process has open.
         tighten: From the store's quotas to those that hold for this handle; None: the same.
+        next_due: When something falls due by the clock, as far as that was looked up.
+        reads: What reading single blocks remembers.
     """
 
     session: "Session | None" = None
@@ -60,8 +65,11 @@ class HandleState:
     started: "StartedWrites | None" = None
     started_mutex: threading.Lock = field(default_factory=threading.Lock)
     before_copy: "Callable[[SnapshotId], None] | None" = None
+    before_snapshot_copy: "Callable[[SnapshotId], None] | None" = None
     patience: Patience = field(default_factory=Patience)
     tighten: Callable[[Quotas], Quotas] | None = None
+    next_due: "NextDue | None" = None
+    reads: ReadMemory = field(default_factory=ReadMemory)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from ebsim.core.block_maps import LEAF_BLOCKS, find_leaf, load_page, walk_leaves
+from ebsim.core.block_places import find_place
 from ebsim.core.context import StoreContext
 from ebsim.core.extents import LeafWork
-from ebsim.core.read import BlockLoader, find_place
+from ebsim.core.read import BlockLoader
 from ebsim.core.snapshots import get_completed
 from ebsim.core.version_table import version_blocks
 from ebsim.errors import CorruptionError, ErrorCode, NotFoundError, SourceError, StoreError

@@ -29,7 +29,7 @@ from ebsim.core.encryption import Preparation, prepare_copy, wanted_copy_key
 from ebsim.core.events import snapshot_ended
 from ebsim.core.ledger import record_events
 from ebsim.core.lineage import Lineage, add_hold
-from ebsim.core.making import Making
+from ebsim.core.making import Making, give_up
 from ebsim.core.quotas import load_quotas
 from ebsim.core.reclaim import reclaim_if_possible
 from ebsim.core.sessions import Session, current_session
@@ -45,8 +45,9 @@ from ebsim.core.snapshots import (
     put_snapshot,
     snapshots_of_volume,
 )
+from ebsim.core.stopping import StoppedError
 from ebsim.core.volumes import find_volume, put_volume
-from ebsim.errors import ConflictError, ErrorCode
+from ebsim.errors import ConflictError, ErrorCode, SourceError
 from ebsim.format.catalog_values import Counter, NodeKind, NodeRecord
 from ebsim.format.records import SnapshotRecord, VolumeRecord
 from ebsim.ids import SnapshotId, new_snapshot_id, new_volume_id
@@ -97,10 +98,10 @@ def copy_snapshot(
         if isinstance(prepared, Preparation)
         else wanted_copy_key(context, options.encryption, source)
     )
+    task = _Task(there, source, options, prepared, wanted_key, begun)
     if owns(acting, source) and same_key:
-        copied = _copy_map(context, source, options)
+        copied = _copy_map(context, task)
     else:
-        task = _Task(there, source, options, prepared, wanted_key, begun)
         copied = _copy_blocks(context, task, progress)
     if copied.deletion_wanted:
         delete_snapshots(context, [copied.snapshot_id], dry_run=False)
@@ -110,7 +111,7 @@ def copy_snapshot(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A copy for which blocks are read.
+    """A copy that is to be made.
 
     Attributes:
         there: The store as the caller sees it in the Region of the source.
@@ -161,51 +162,65 @@ def _identity(source: SnapshotRecord) -> str:
 # Within a Region and an account
 
 
-def _copy_map(
-    context: StoreContext, source: SnapshotRecord, options: SnapshotOptions
-) -> SnapshotRecord:
+def _copy_map(context: StoreContext, task: _Task) -> SnapshotRecord:
+    """Copy a map, at once; where somebody watches copies, it is pending before, as any other."""
     snapshot_id = new_snapshot_id(context.entropy)
+    if context.state.before_snapshot_copy is None:
+        return commit_journaled(context, lambda commit: _complete_map(commit, task, snapshot_id))
+    session = current_session(context)
+    try:
+        context.catalog.update(lambda writer: _begin(context, writer, session, task, snapshot_id))
+        if task.begun is not None:
+            task.begun(snapshot_id)
+        _let_others_watch(context, snapshot_id)
+        return commit_journaled(context, lambda commit: _complete_map(commit, task, snapshot_id))
+    except BaseException as error:
+        give_up(context, snapshot_id, error)
+        raise
 
-    def change(commit: JournaledCommit) -> SnapshotRecord:
-        writer = commit.writer
-        present = get_completed(writer, source.snapshot_id)
-        volume = replace(
-            _volume(context, writer, present),
-            last_copy=snapshot_id,
-            size_bytes=present.size_bytes,
-        )
-        begun = take(writer, Counter.NODE)
-        node = take(writer, Counter.NODE)
-        lineage = Lineage(writer)
-        place = NodeRecord(NodeKind.SNAPSHOT, present.node, present.root, snapshot_id)
-        lineage.add(node, place)
-        now = context.clock.now_us()
+
+def _complete_map(commit: JournaledCommit, task: _Task, snapshot_id: SnapshotId) -> SnapshotRecord:
+    context, writer = commit.context, commit.writer
+    present = get_completed(writer, task.source.snapshot_id)
+    volume = replace(
+        _volume(context, writer, present),
+        last_copy=snapshot_id,
+        size_bytes=present.size_bytes,
+    )
+    now = context.clock.now_us()
+    record = find_snapshot(writer, snapshot_id)
+    if record is None:
         record = replace(
-            _record(context, present, snapshot_id, volume, options),
-            state=SnapshotState.COMPLETED,
-            begun=begun,
+            _record(context, present, snapshot_id, volume, task.options),
+            begun=take(writer, Counter.NODE),
             start_us=now,
-            completion_us=now,
-            scanned_bytes=present.size_bytes,
-            full_blocks=present.full_blocks,
-            charged_blocks=count_charge(writer, lineage, node, present.lineage),
-            parent_id=present.snapshot_id,
-            node=node,
-            root=present.root,
-            lineage=present.lineage,
-            **encryption_members(writer, present.domain),
         )
-        lineage.save(writer)
-        put_volume(writer, volume)
-        put_snapshot(writer, record)
-        facts: dict[str, Any] = {"snapshot": asdict(record), "volume": asdict(volume)}
-        facts.update(domain_facts(writer, record.domain))
-        sequence = commit.journal("complete", facts)
-        record_events(writer, [_charge(record, sequence)])
-        snapshot_ended(context, writer, record)
-        return record
-
-    return commit_journaled(context, change)
+    node = take(writer, Counter.NODE)
+    lineage = Lineage(writer)
+    lineage.add(node, NodeRecord(NodeKind.SNAPSHOT, present.node, present.root, snapshot_id))
+    record = replace(
+        record,
+        state=SnapshotState.COMPLETED,
+        session=record.session if record.deletion_wanted else 0,
+        completion_us=now,
+        scanned_bytes=present.size_bytes,
+        full_blocks=present.full_blocks,
+        charged_blocks=count_charge(writer, lineage, node, present.lineage),
+        parent_id=present.snapshot_id,
+        node=node,
+        root=present.root,
+        lineage=present.lineage,
+        **encryption_members(writer, present.domain),
+    )
+    lineage.save(writer)
+    put_volume(writer, volume)
+    put_snapshot(writer, record)
+    facts: dict[str, Any] = {"snapshot": asdict(record), "volume": asdict(volume)}
+    facts.update(domain_facts(writer, record.domain))
+    sequence = commit.journal("complete", facts)
+    record_events(writer, [_charge(record, sequence)])
+    snapshot_ended(context, writer, record)
+    return record
 
 
 def _charge(record: SnapshotRecord, sequence: int) -> ChargeEvent:
@@ -240,6 +255,7 @@ def _copy_blocks(context: StoreContext, task: _Task, progress: Progress) -> Snap
             task.begun(snapshot_id)
         if turn is None:
             turn = hold_name(context, f"source {name}", source.snapshot_id, progress)
+        _let_others_watch(context, snapshot_id)
         record = context.catalog.update(lambda writer: _start(context, writer, task, making))
         _ensure_prepared(task)
         reading.ensure_unchanged()  # it may have waited
@@ -252,6 +268,20 @@ def _copy_blocks(context: StoreContext, task: _Task, progress: Progress) -> Snap
         progress.finish()
         if turn is not None:
             turn.release()
+
+
+def _let_others_watch(context: StoreContext, snapshot_id: SnapshotId) -> None:
+    """Have who watches copies hold this one, or have it fail.
+
+    Raises:
+        SourceError: It is to fail; or it was held when its process stopped, and nobody goes on.
+    """
+    if context.state.before_snapshot_copy is None:
+        return
+    try:
+        context.state.before_snapshot_copy(snapshot_id)
+    except StoppedError as error:
+        raise SourceError("the process was stopped before the copy was completed") from error
 
 
 def _ensure_prepared(task: _Task) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from ebsim import refusals
+from ebsim.caller import zone_id
 from ebsim.core.access import visible_snapshot
 from ebsim.core.changes import JournaledCommit, commit_journaled, writing
 from ebsim.core.context import StoreContext
@@ -48,6 +49,7 @@ def _filters(now_us: int) -> Filtering[FastRestoreRecord]:
     return Filtering[FastRestoreRecord](
         {
             "availability-zone": lambda record: [record.zone],
+            "availability-zone-id": lambda record: [zone_id(record.zone)],
             "owner-id": lambda record: [record.owner],
             "snapshot-id": lambda record: [record.snapshot_id],
             "state": lambda record: [state_at(record, now_us)],
@@ -96,7 +98,7 @@ class FastRestoreOperations:
         query = query or FastRestoreQuery()
         now_us = self._context.clock.now_us()
         passes = _filters(now_us).predicate(query.filters)
-        size = page_size(query.max_results, PAGE_MAX)
+        size = page_size(query.max_results, PAGE_MAX, smallest=1)
         with self._context.catalog.read() as reader:
             records = all_fast_restores(reader, self._context.caller)
         last = {(each.snapshot_id, each.owner, each.zone): each for each in records}

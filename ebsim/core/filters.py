@@ -49,6 +49,8 @@ class Filtering(Generic[Record]):
         """
         if sum(len(each.values) for each in filters) > VALUES_MAX:
             raise refusals.filter_limit(VALUES_MAX)
+        if not filters:
+            return lambda _record: True
         tests = [self._test(each) for each in filters]
         return lambda record: all(test(record) for test in tests)
 
@@ -71,19 +73,27 @@ class Filtering(Generic[Record]):
 
 
 def wildcard_pattern(value: str) -> str:
-    """Return the regular expression that a filter's value stands for."""
-    parts: list[str] = []
+    """Return the regular expression that a filter's value stands for.
+
+    What stands between two `*` is taken where it comes first, for good: so a text is gone through
+    once for each, however many there are. To try all places would take a server's lifetime.
+    """
+    pieces = [""]  # between the stars
     characters = iter(value)
     for character in characters:
         if character == "*":
-            parts.append(".*")
+            pieces.append("")
         elif character == "?":
-            parts.append(".")
+            pieces[-1] += "."
         elif character == "\\":  # the last one has nothing to take, and stands for itself
-            parts.append(re.escape(next(characters, "\\")))
+            pieces[-1] += re.escape(next(characters, "\\"))
         else:
-            parts.append(re.escape(character))
-    return f"(?:{''.join(parts)})"
+            pieces[-1] += re.escape(character)
+    first, *between = pieces
+    if not between:
+        return f"(?:{first})"
+    last = between.pop()
+    return f"(?:{first}{''.join(f'(?>.*?{piece})' for piece in between if piece)}.*{last})"
 
 
 def flag(value: object) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from ebsim import refusals
 from ebsim.core.context import StoreContext
-from ebsim.core.filters import Filtering, moment
+from ebsim.core.filters import Filtering, flag, moment
 from ebsim.core.images import list_images, own_image
 from ebsim.core.paging import Pager, page_size
 from ebsim.format.life_records import ImageRecord
@@ -19,26 +19,46 @@ def _devices(member: str) -> Callable[[ImageRecord], Iterable[str]]:
     return lambda image: [str(device[member]) for device in image.devices]
 
 
+def _flags(member: str) -> Callable[[ImageRecord], Iterable[str]]:
+    return lambda image: [text for each in image.devices for text in flag(each.get(member))]
+
+
+_NEVER = ("kernel-id", "owner-alias", "platform", "product-code", "product-code.type", "ramdisk-id")
+"""What an image in ebsim never has: a filter by it finds none."""
+
 _OWNERS = frozenset({"self", "amazon", "aws-marketplace", "aws-backup-vault"})
 """EC2's names of owners that are no accounts."""
 
 FILTERS = Filtering[ImageRecord](
     {
+        **{name: lambda _image: [] for name in _NEVER},
         "architecture": lambda image: [image.architecture],
+        "block-device-mapping.delete-on-termination": _flags("delete_on_termination"),
         "block-device-mapping.device-name": _devices("device_name"),
+        "block-device-mapping.encrypted": _flags("encrypted"),
         "block-device-mapping.snapshot-id": _devices("snapshot_id"),
         "block-device-mapping.volume-size": _devices("size_gib"),
         "block-device-mapping.volume-type": _devices("volume_type"),
         "creation-date": lambda image: moment(image.created_us),
         "description": lambda image: [image.description],
+        "hypervisor": lambda _image: ["xen"],
         "image-id": lambda image: [image.image_id],
+        "image-type": lambda _image: ["machine"],
+        "is-public": lambda _image: flag(value=False),
+        "manifest-location": lambda image: [f"{image.owner}/{image.name}"],
         "name": lambda image: [image.name],
         "owner-id": lambda image: [image.owner],
         "root-device-name": lambda image: [image.root_device_name],
+        "root-device-type": lambda _image: ["ebs"],
+        "source-instance-id": lambda image: (
+            [image.source_instance] if image.source_instance else []
+        ),
         "state": lambda image: [image.state],
+        "virtualization-type": lambda _image: ["hvm"],
     },
     tags=lambda image: image.tags,
 )
+"""What DescribeImages can filter by, of all that EC2 knows."""
 
 
 def describe_images(context: StoreContext, query: ImageQuery) -> ImagePage:

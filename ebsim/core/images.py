@@ -263,6 +263,7 @@ def _device(
         "delete_on_termination": device.delete_on_termination,
         "iops": device.iops,
         "throughput": device.throughput,
+        "encrypted": bool(snapshot.domain),
     }
 
 
@@ -337,9 +338,9 @@ def set_deprecation(
         now = context.clock.now_us()
         deprecation_us = -(-deprecation_us // _MINUTE_US) * _MINUTE_US
         if deprecation_us < now:
-            raise refusals.deprecation_time("The deprecation time must not be in the past.")
+            raise image_refusals.deprecation_time("The deprecation time must not be in the past.")
         if deprecation_us > now + DEPRECATION_YEARS_MAX * _YEAR_US:
-            raise refusals.deprecation_time(
+            raise image_refusals.deprecation_time(
                 f"The deprecation time must be within {DEPRECATION_YEARS_MAX} years."
             )
     with context.catalog.read() as reader:

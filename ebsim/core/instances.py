@@ -5,24 +5,26 @@ is attached. A terminated instance is forgotten when another one is made or term
 later, as EC2 stops telling of it about then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from ebsim import instance_refusals, refusals
+from ebsim.caller import zone_id
 from ebsim.core.account_changes import change_settings
 from ebsim.core.account_settings import load_settings
 from ebsim.core.changes import JournaledCommit, commit_journaled, writing
 from ebsim.core.context import StoreContext
-from ebsim.core.filters import Filtering
+from ebsim.core.filters import Filtering, flag, moment
 from ebsim.core.paging import Pager, page_size
 from ebsim.core.volume_records import attachment_of, managed_volumes, own_volume, put_managed
-from ebsim.format.account_records import AccountSettings
+from ebsim.format.account_records import AccountSettings, encode_settings, settings_key
+from ebsim.format.catalog_values import Table
 from ebsim.format.records import VolumeRecord
 from ebsim.ids import InstanceId, VolumeId, parse_instance_id
 from ebsim.instances import Attachment, Instance, InstancePage, InstanceQuery, InstanceState
 from ebsim.results import VolumeState
-from ebsim.storage.catalog import CatalogReader
+from ebsim.storage.catalog import CatalogReader, CatalogWriter
 
 REMEMBERED_US = 3600 * 1_000_000
 """How long a terminated instance is told of."""
@@ -35,15 +37,32 @@ TOKEN_LENGTH_MAX = 64
 FILTERS = Filtering[Instance](
     {
         "availability-zone": lambda each: [each.zone],
+        "availability-zone-id": lambda each: [zone_id(each.zone)],
+        "block-device-mapping.attach-time": lambda each: [
+            text for one in each.attachments for text in moment(one.attach_time_us)
+        ],
+        "block-device-mapping.delete-on-termination": lambda each: [
+            text for one in each.attachments for text in flag(one.delete_on_termination)
+        ],
         "block-device-mapping.device-name": lambda each: [one.device for one in each.attachments],
+        "block-device-mapping.status": lambda each: ["attached" for _ in each.attachments],
         "block-device-mapping.volume-id": lambda each: [one.volume_id for one in each.attachments],
+        "hypervisor": lambda _each: ["xen"],
         "image-id": lambda each: [each.image_id],
         "instance-id": lambda each: [each.instance_id],
+        "instance-state-code": lambda each: [str(each.state.code)],
         "instance-state-name": lambda each: [each.state.value],
         "instance-type": lambda each: [each.instance_type],
+        "launch-index": lambda each: [str(each.launch_index)],
+        "launch-time": lambda each: moment(each.launch_time_us),
         "owner-id": lambda each: [each.owner],
+        "reservation-id": lambda each: [each.reservation_id],
         "root-device-name": lambda each: [each.root_device_name],
-    }
+        "root-device-type": lambda _each: ["ebs"],
+        "tenancy": lambda _each: ["default"],
+        "virtualization-type": lambda _each: ["hvm"],
+    },
+    lambda each: each.tags,
 )
 """What DescribeInstances can filter by, of all that EC2 knows."""
 
@@ -84,6 +103,9 @@ def add_instance(
         "root_device_name": instance.root_device_name,
         "launch_time_us": instance.launch_time_us,
         "terminated_us": None,
+        "reservation_id": instance.reservation_id,
+        "launch_index": instance.launch_index,
+        "tags": dict(instance.tags),
         **({"client_token": token, "client_request": digest} if token else {}),
     }
 
@@ -121,10 +143,15 @@ def describe_instances(context: StoreContext, query: InstanceQuery) -> InstanceP
     """Return a page of the caller's instances.
 
     Raises:
-        InvalidInputError: An id, filter, page size or token is none.
+        InvalidInputError: An id, filter, page size or token is none, or ids and a page size are
+            given.
         NotFoundError: One that the query names is not there.
         LimitExceededError: The filters have too many values.
     """
+    if query.instance_ids and query.max_results is not None:
+        raise refusals.invalid_combination(
+            "The parameter instancesSet cannot be used with the parameter maxResults"
+        )
     passes = FILTERS.predicate(query.filters)
     size = page_size(query.max_results)
     wanted = {parse_instance_id(text) for text in query.instance_ids}
@@ -143,6 +170,32 @@ def describe_instances(context: StoreContext, query: InstanceQuery) -> InstanceP
     chosen = [each for each in found if passes(each[1])]
     page, token = pager.page(chosen, lambda each: each[0], size, query.next_token)
     return InstancePage(instances=tuple(each for _, each in page), next_token=token)
+
+
+def tags_of_instances(context: StoreContext, reader: CatalogReader) -> dict[str, dict[str, str]]:
+    """Return the tags of the caller's instances, by their ids, in the order of their making."""
+    settings = load_settings(reader, context.acting)
+    return {each["instance_id"]: each.get("tags", {}) for each in _remembered(context, settings)}
+
+
+def put_instance_tags(
+    context: StoreContext, writer: CatalogWriter, instance_id: str, tags: Mapping[str, str]
+) -> None:
+    """Keep the tags of an instance; the caller journals them."""
+    caller = context.acting
+    changed = with_instance_tags(load_settings(writer, caller), instance_id, tags)
+    writer.put(Table.ACCOUNTS, settings_key(caller), encode_settings(changed))
+
+
+def with_instance_tags(
+    settings: AccountSettings, instance_id: str, tags: Mapping[str, str]
+) -> AccountSettings:
+    """Return what an account has set, with these tags of an instance instead of those it had."""
+    kept = [
+        {**each, "tags": dict(tags)} if each["instance_id"] == instance_id else each
+        for each in settings.instances
+    ]
+    return replace(settings, instances=kept)
 
 
 def attach(context: StoreContext, attachment: Attachment) -> Attachment:
@@ -256,4 +309,7 @@ def _show(context: StoreContext, kept: dict[str, Any], volumes: Sequence[VolumeR
         root_device_name=root,
         launch_time_us=kept["launch_time_us"],
         attachments=tuple(attached),
+        reservation_id=kept.get("reservation_id") or f"r-{kept['instance_id'].removeprefix('i-')}",
+        launch_index=kept.get("launch_index", 0),
+        tags=dict(kept.get("tags", {})),
     )

@@ -9,12 +9,13 @@ sealed with a key of the other store as they are written there.
 import threading
 
 from ebsim.config import Compression
+from ebsim.core.block_places import BlockPlace
 from ebsim.core.context import StoreContext
 from ebsim.core.copy_source import SnapshotSource
 from ebsim.core.extents import ScanPlan
 from ebsim.core.ingest import Ingest, Storing
 from ebsim.core.open_domains import Domain
-from ebsim.core.read import BlockLoader, BlockPlace
+from ebsim.core.read import BlockLoader
 from ebsim.core.sessions import Session
 from ebsim.format.records import SnapshotRecord
 from ebsim.format.sealing import SegmentCipher

@@ -7,7 +7,7 @@ instead of giving a page that leaves records out.
 
 import hashlib
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -24,18 +24,20 @@ _POSITION_SIZE = 8
 Record = TypeVar("Record")
 
 
-def page_size(max_results: int | None, largest: int = PAGE_MAX) -> int | None:
+def page_size(
+    max_results: int | None, largest: int = PAGE_MAX, smallest: int = PAGE_MIN
+) -> int | None:
     """Return how many records a page has at most, None for all.
 
     Raises:
-        InvalidInputError: Fewer than 5 are asked for, or no whole number; more than the largest
-            are cut.
+        InvalidInputError: Fewer than the smallest are asked for, or no whole number; more than the
+            largest are cut.
     """
     ensure_whole(max_results, "maxResults")
     if max_results is None:
         return None
-    if max_results < PAGE_MIN:
-        raise refusals.page_size(max_results, PAGE_MIN, largest)
+    if max_results < smallest:
+        raise refusals.page_size(max_results, smallest, largest)
     return min(max_results, largest)
 
 
@@ -48,10 +50,8 @@ class Pager:
     """
 
     def __init__(self, key: bytes, query: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
-        text = json.dumps(query, sort_keys=True, ensure_ascii=True)
-        self._key = hashlib.blake2b(
-            text.encode("ascii"), key=key[:64], person=b"ebsim page"
-        ).digest()
+        self._secret = key
+        self._query = query
 
     def page(
         self,
@@ -71,19 +71,21 @@ class Pager:
         Raises:
             InvalidInputError: The token is none, or another query's.
         """
-        after = self._open(token) if token else -1
-        rest = [record for record in records if position(record) > after]
+        rest = list(records)
+        if token:
+            after = self._open(token)
+            rest = [record for record in rest if position(record) > after]
         if size is None or len(rest) <= size:
             return rest, None
         return rest[:size], self._seal(position(rest[size - 1]))
 
     def _seal(self, position: int) -> str:
         data = position.to_bytes(_POSITION_SIZE, "big")
-        return urlsafe_b64encode(data + self._proof(data)).decode("ascii")
+        return b64encode(data + self._proof(data)).decode("ascii")
 
     def _open(self, token: str) -> int:
         try:
-            sealed = urlsafe_b64decode(token.encode("ascii"))
+            sealed = b64decode(token, validate=True)
         except (Base64Error, ValueError):
             raise refusals.bad_token() from None
         data, proof = sealed[:_POSITION_SIZE], sealed[_POSITION_SIZE:]
@@ -92,4 +94,6 @@ class Pager:
         return int.from_bytes(data, "big")
 
     def _proof(self, data: bytes) -> bytes:
-        return hashlib.blake2b(data, key=self._key, digest_size=_PROOF_SIZE).digest()
+        text = json.dumps(self._query, sort_keys=True, ensure_ascii=True).encode("ascii")
+        key = hashlib.blake2b(text, key=self._secret[:64], person=b"ebsim page").digest()
+        return hashlib.blake2b(data, key=key, digest_size=_PROOF_SIZE).digest()

@@ -25,7 +25,6 @@ _IGNORED = frozenset(
         "DateCreated",
         "DateModified",
         "DefaultPolicy",
-        "ExecutionRoleArn",
         "PolicyArn",
         "PolicyId",
         "StatusMessage",
@@ -58,6 +57,7 @@ def write_policy(request: PolicyRequest) -> Document:
     return {
         "Description": request.description,
         "State": request.state.value,
+        **({"ExecutionRoleArn": request.execution_role} if request.execution_role else {}),
         "PolicyDetails": details,
     }
 
@@ -107,6 +107,7 @@ def read_policy(document: object) -> PolicyRequest:
         raise refusals.policy_malformed("Schedules and Sources must be lists.")
     request = PolicyRequest(
         description=top.text("Description"),
+        execution_role=top.text("ExecutionRoleArn", ""),
         state=PolicyState(state),
         target_tags=_read_tags(details.take("TargetTags", []), "TargetTags"),
         sources=tuple(sources),

@@ -1,89 +1,24 @@
-"""Reading blocks of snapshots: from a block index to checked bytes."""
+"""Reading stored blocks, with every check."""
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
-from ebsim.core.access import usable_snapshot
-from ebsim.core.block_maps import LEAF_BLOCKS, find_leaf, load_page
-from ebsim.core.block_table import get_block
+from ebsim.core.block_places import BlockPlace, place_of
 from ebsim.core.context import StoreContext
 from ebsim.core.domains import find_open, is_known, open_domain
 from ebsim.core.open_domains import Domain
-from ebsim.core.snapshots import get_completed
-from ebsim.core.space import get_segment
-from ebsim.core.version_table import version_blocks
-from ebsim.errors import CorruptionError, ErrorCode, InvalidInputError, NotFoundError
-from ebsim.format.catalog_values import FIRST_BLOCK, BlockRecord
+from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.sealing import SEAL_SIZE, SegmentCipher
 from ebsim.format.segment import RecordHeader, RecordKind
-from ebsim.ids import SnapshotId
 from ebsim.storage.buffers import block_buffer
-from ebsim.storage.catalog import CatalogReader
 from ebsim.storage.codecs import BlockDecoder
-from ebsim.units import BLOCK_SIZE, block_count
+from ebsim.units import BLOCK_SIZE
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class BlockPlace:
-    """Where a block's bytes are, and what they must be.
-
-    Attributes:
-        segment_id: The segment.
-        record: Offset, extent and block hash.
-        block_id: Which stored block it is, for it keeps its id when it is moved; 0: only what lies
-            at this place is wanted.
-    """
-
-    segment_id: bytes
-    record: BlockRecord
-    block_id: int = 0
-
-
-class Places:
-    """Looks up where many stored blocks lie; each segment only once.
-
-    Args:
-        reader: One view of the catalog, and no longer than it lasts.
-    """
-
-    def __init__(self, reader: CatalogReader) -> None:
-        self._reader = reader
-        self._segment_ids: dict[int, bytes] = {}
-
-    def find(self, block_id: int) -> BlockPlace:
-        """Return where a stored block lies."""
-        record = get_block(self._reader, block_id)
-        segment_id = self._segment_ids.get(record.segment)
-        if segment_id is None:
-            segment_id = get_segment(self._reader, record.segment).segment_id
-            self._segment_ids[record.segment] = segment_id
-        return BlockPlace(segment_id, record, block_id)
-
-
-def place_of(reader: CatalogReader, block_id: int) -> BlockPlace:
-    """Return where one stored block lies."""
-    return Places(reader).find(block_id)
-
-
-def find_place(reader: CatalogReader, root: int, index: int) -> BlockPlace | None:
-    """Return where a block of a map lies; None where it is unwritten or zeros.
-
-    Args:
-        reader: The catalog.
-        root: The root page of the map.
-        index: The block index.
-    """
-    page = load_page(reader, find_leaf(reader, root, index // LEAF_BLOCKS))
-    entry = index % LEAF_BLOCKS
-    block_id = int(version_blocks(reader, page[entry : entry + 1])[0])
-    return None if block_id < FIRST_BLOCK else place_of(reader, block_id)
-
-
-class _Local(threading.local):
+class LoaderBuffers(threading.local):
     """What each thread keeps for itself."""
 
     def __init__(self) -> None:
@@ -91,16 +26,17 @@ class _Local(threading.local):
         self.opened = block_buffer()
 
 
-_LOCAL = _Local()
-"""For single blocks: buffers that are made anew cost more than the rest of a read."""
-
-
 class BlockLoader:
-    """Loads stored blocks with every check. May be used from several threads."""
+    """Loads stored blocks with every check. May be used from several threads.
 
-    def __init__(self, context: StoreContext, local: _Local | None = None) -> None:
+    Attributes:
+        missed: Whether a block was not, or not whole, where its place said.
+    """
+
+    def __init__(self, context: StoreContext, local: LoaderBuffers | None = None) -> None:
         self._context = context
-        self._local = local or _Local()
+        self._local = local or LoaderBuffers()
+        self.missed = False
 
     def load(self, place: BlockPlace) -> memoryview:
         """Return the plain bytes of a stored block, valid until this thread loads the next.
@@ -129,6 +65,7 @@ class BlockLoader:
             try:
                 return load(place)
             except CorruptionError:
+                self.missed = True
                 now = self._moved_to(place)
                 if now is None:
                     raise
@@ -212,46 +149,3 @@ class BlockLoader:
             f"segment {place.segment_id.hex()} at {place.record.offset}: {what}",
             ErrorCode.CORRUPT_BLOCK,
         )
-
-
-def ensure_still_there(
-    context: StoreContext, snapshot_id: SnapshotId, error: CorruptionError
-) -> None:
-    """Tell damage from a snapshot that was deleted while it was being read."""
-    with context.catalog.read() as reader:
-        try:
-            get_completed(reader, snapshot_id)
-        except NotFoundError:
-            raise NotFoundError(
-                f"The snapshot '{snapshot_id}' was deleted while it was being read."
-            ) from error
-
-
-def read_block(context: StoreContext, snapshot_id: SnapshotId, index: int) -> bytes | memoryview:
-    """Return the 524,288 bytes of one block of a snapshot; zeros where nothing was written.
-
-    Costs four page look-ups and one decompression, whatever the chain's length.
-
-    Raises:
-        NotFoundError: No such snapshot.
-        ConflictError: It is not completed.
-        InvalidInputError: The index is outside the volume.
-        CorruptionError: The stored bytes are damaged.
-        EbsimError: Its key cannot be had (`ebsim.core.domains.open_domain`).
-    """
-    with context.catalog.read() as reader:
-        record = usable_snapshot(context, reader, snapshot_id)
-        if not 0 <= index < block_count(record.size_bytes):
-            raise InvalidInputError(
-                f"Block {index} is outside snapshot {snapshot_id}, which has "
-                f"{block_count(record.size_bytes)} blocks."
-            )
-        place = find_place(reader, record.root, index)
-    open_domain(context, record.domain)  # zeros are not for those without the key either
-    if place is None:
-        return bytes(BLOCK_SIZE)
-    try:
-        return BlockLoader(context, _LOCAL).load_own(place)
-    except CorruptionError as error:
-        ensure_still_there(context, snapshot_id, error)
-        raise

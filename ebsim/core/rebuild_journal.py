@@ -1,11 +1,13 @@
 """Rebuilding, second part: the journal told again, from its first entry to its last."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ebsim.caller import OWNER_DEFAULT, REGION_DEFAULT, Caller
 from ebsim.core.bin_stays import recycled
 from ebsim.core.fast_restores import FACT as FAST_RESTORES
+from ebsim.core.instances import with_instance_tags
 from ebsim.core.rebuild_scan import RESTATED, JournalEntry
 from ebsim.core.tag_rules import is_reserved, tags_by, with_tags_by
 from ebsim.core.tier_rules import ArchiveCharge
@@ -317,6 +319,19 @@ def _tags(history: History, entry: JournalEntry) -> None:
         elif name in history.images:
             image = history.images[name]
             history.images[name] = replace(image, tags=changed(image.tags))
+        else:
+            _tag_instance(history, name, changed)
+
+
+def _tag_instance(
+    history: History, name: str, changed: Callable[[dict[str, str]], dict[str, str]]
+) -> None:
+    for caller, settings in history.settings.items():
+        for kept in settings.instances:
+            if kept["instance_id"] == name:
+                tags = changed(kept.get("tags", {}))
+                history.settings[caller] = with_instance_tags(settings, name, tags)
+                return
 
 
 def _fast_restores(history: History, entry: JournalEntry) -> None:

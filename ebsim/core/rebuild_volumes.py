@@ -45,7 +45,7 @@ def with_epochs(history: History, present: set[str]) -> History:
         if volume.managed:
             epoch = max(volume.epoch, history.epochs.get(name, 0) + 1)
             has_data = volume.has_data or name in history.epochs or f"{name}.data" in present
-            changed = replace(volume, epoch=epoch, has_data=has_data)
+            changed = replace(volume, epoch=epoch, has_data=has_data, copies=[])  # nobody makes any
         volumes[name] = changed
     return replace(history, volumes=volumes)
 

@@ -23,6 +23,7 @@ from typing import Self
 
 import numpy as np
 
+from ebsim.core.block_places import BlockPlace, place_of
 from ebsim.core.block_table import find_block
 from ebsim.core.check_data import sorted_places
 from ebsim.core.context import StoreContext
@@ -30,7 +31,7 @@ from ebsim.core.domains import find_open
 from ebsim.core.ingest import read_block
 from ebsim.core.open_domains import Domain
 from ebsim.core.other_store import OtherStore
-from ebsim.core.read import BlockLoader, BlockPlace, place_of
+from ebsim.core.read import BlockLoader
 from ebsim.core.volume_records import managed_volumes
 from ebsim.core.volumes import get_volume
 from ebsim.errors import CorruptionError, EbsimError, ErrorCode, InvalidInputError

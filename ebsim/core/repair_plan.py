@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from ebsim.core.block_places import place_of
 from ebsim.core.check_data import DataCheckRun, DataTask, block_hits
 from ebsim.core.check_domains import check_data_keys, check_domains
 from ebsim.core.check_values import SoundReader
@@ -15,7 +16,6 @@ from ebsim.core.context import StoreContext
 from ebsim.core.damaged_blocks import list_damaged
 from ebsim.core.domains import find_open
 from ebsim.core.open_domains import PLAIN, Domain
-from ebsim.core.read import place_of
 from ebsim.core.remake import remake
 from ebsim.core.remedies import Hits, Remedies, Remedy, Wanted
 from ebsim.core.snapshots import list_snapshots

@@ -41,14 +41,17 @@ class Resources:
     @property
     def _current(self) -> StoreContext:
         """The open store as it is now: what fell due by the clock is carried out first."""
-        from ebsim.core.bin_clock import empty_bin_to_read
-        from ebsim.core.leftovers import settle_started
-        from ebsim.core.tier_clock import settle
+        from ebsim.core.due import carry_out_due
 
-        settle(self._context)
-        empty_bin_to_read(self._context)
-        settle_started(self._context)
+        carry_out_due(self._context)
         return self._context
+
+    @property
+    def is_anything_due(self) -> bool:
+        """Whether the next operation may have to carry out first what fell due by the clock."""
+        from ebsim.core.due import is_anything_due
+
+        return is_anything_due(self._context)
 
     @property
     def tags(self) -> "TagOperations":
@@ -182,12 +185,19 @@ class Resources:
         with writing(self._context):
             set_quotas(self._context, quotas)
 
-    def watch_making(self, before_copy: Callable[[str], None]) -> None:
+    def watch_making(
+        self, before_copy: Callable[[str], None], before_snapshot_copy: Callable[[str], None]
+    ) -> None:
         """Have this be called before each snapshot of this handle is made, as by `Seams`.
 
         It counts where the seams have nothing of that kind.
+
+        Args:
+            before_copy: For snapshots of volumes, and those that are written block by block.
+            before_snapshot_copy: For copies of snapshots.
         """
         self._context.state.before_copy = before_copy
+        self._context.state.before_snapshot_copy = before_snapshot_copy
 
     def tighten_quotas(self, tighten: Callable[[Quotas], Quotas] | None) -> None:
         """Have quotas of snapshots being made and of volumes be tighter for this handle alone.

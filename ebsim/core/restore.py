@@ -17,11 +17,13 @@ from pathlib import Path
 
 from ebsim.core.access import usable_snapshot
 from ebsim.core.block_maps import LEAF_BLOCKS, load_page, walk_leaves
+from ebsim.core.block_places import BlockPlace, Places
 from ebsim.core.context import StoreContext
 from ebsim.core.domains import open_domain
 from ebsim.core.extents import leaf_work
 from ebsim.core.parallel import run_in_order
-from ebsim.core.read import BlockLoader, BlockPlace, Places, ensure_still_there
+from ebsim.core.read import BlockLoader
+from ebsim.core.single_reads import ensure_still_there
 from ebsim.core.snapshots import get_completed
 from ebsim.core.version_table import version_blocks
 from ebsim.errors import CorruptionError, ErrorCode, StoreError

@@ -1,6 +1,7 @@
 """Finding snapshots as EC2's DescribeSnapshots does (semantics section 1.6)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ebsim import refusals
 from ebsim.caller import Caller
@@ -10,7 +11,7 @@ from ebsim.core.filters import Filtering, flag, moment
 from ebsim.core.paging import Pager, page_size
 from ebsim.core.snapshots import get_present, list_snapshots
 from ebsim.format.records import SnapshotRecord
-from ebsim.ids import is_account, parse_snapshot_id
+from ebsim.ids import SnapshotId, is_account, parse_snapshot_id
 from ebsim.requests import Filter, SnapshotQuery
 from ebsim.results import Snapshot, SnapshotPage, SnapshotState
 from ebsim.storage.catalog import CatalogReader
@@ -30,7 +31,7 @@ FILTERS = Filtering[SnapshotRecord](
         "start-time": lambda record: moment(record.start_us),
         "status": lambda record: [record.state],
         "storage-tier": lambda record: [record.tier],
-        "transfer-type": lambda _record: [],  # only copies have one
+        "transfer-type": lambda record: ["standard"] if record.copied_from else [],
         "volume-id": lambda record: [record.volume_id],
         "volume-size": lambda record: [str(size_gib(record.size_bytes))],
     },
@@ -56,12 +57,26 @@ def find_snapshots(
     restorable = _restorable(reader, query.restorable_by, caller)
     if query.snapshot_ids:
         wanted = {parse_snapshot_id(text) for text in query.snapshot_ids}
-        records = [get_present(reader, snapshot_id) for snapshot_id in wanted]
+        records = [_get_here(reader, snapshot_id, caller) for snapshot_id in wanted]
         records.sort(key=lambda record: record.node or record.begun)
     else:
         records = [record for record in list_snapshots(reader) if record.recycled is None]
     seen = (as_seen(caller, record) for record in records if may_use(reader, caller, record))
     return [record for record in seen if owned(record) and restorable(record) and passes(record)]
+
+
+def _get_here(
+    reader: CatalogReader, snapshot_id: SnapshotId, caller: Caller | None
+) -> SnapshotRecord:
+    """Return a snapshot that is in the caller's Region: in the others there may be anything.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    record = get_present(reader, snapshot_id)
+    if caller is not None and record.region != caller.region:
+        raise refusals.snapshot_not_found(snapshot_id)
+    return record
 
 
 def list_all(context: StoreContext, query: SnapshotQuery) -> list[Snapshot]:
@@ -93,7 +108,13 @@ def describe_snapshots(context: StoreContext, query: SnapshotQuery) -> SnapshotP
     with context.catalog.read() as reader:
         found = find_snapshots(reader, query, context.caller)
         found.sort(key=lambda record: record.begun)
-    facts = [
+    pager = Pager(context.hash_key, _asked(query))
+    page, token = pager.page(found, lambda record: record.begun, size, query.next_token)
+    return SnapshotPage(snapshots=tuple(each.to_result() for each in page), next_token=token)
+
+
+def _asked(query: SnapshotQuery) -> list[Any]:
+    return [
         "snapshots",
         sorted(query.snapshot_ids),
         sorted(query.owner_ids),
@@ -101,17 +122,16 @@ def describe_snapshots(context: StoreContext, query: SnapshotQuery) -> SnapshotP
         sorted(query.states),
         [[each.name, sorted(each.values)] for each in query.filters],
     ]
-    pager = Pager(context.hash_key, facts)
-    page, token = pager.page(found, lambda record: record.begun, size, query.next_token)
-    return SnapshotPage(snapshots=tuple(each.to_result() for each in page), next_token=token)
 
 
-def _all_filters(query: SnapshotQuery) -> list[Filter]:
+def _all_filters(query: SnapshotQuery) -> Sequence[Filter]:
+    if not query.states:
+        return query.filters
     known = [state.value for state in SnapshotState if state is not SnapshotState.RECOVERABLE]
     for state in query.states:
         if state not in known:
             raise refusals.invalid_value(state, "status", f"Expected one of: {', '.join(known)}")
-    return [*query.filters, *([Filter("status", query.states)] if query.states else [])]
+    return [*query.filters, Filter("status", query.states)]
 
 
 def _ownership(owner_ids: Sequence[str], caller: Caller | None) -> Callable[[SnapshotRecord], bool]:

@@ -31,6 +31,8 @@ from ebsim.ids import SnapshotId, new_volume_id, parse_snapshot_id
 from ebsim.results import SnapshotState
 from ebsim.started import (
     SIZE_GIB_MAX,
+    TAG_KEY_LENGTH_MAX,
+    TAG_VALUE_LENGTH_MAX,
     TIMEOUT_MINUTES_MAX,
     TIMEOUT_MINUTES_MIN,
     TOKEN_LENGTH_MAX,
@@ -117,6 +119,9 @@ def check_request(request: StartRequest) -> None:
     except InvalidInputError as error:
         error.reason = "INVALID_TAG"
         raise
+    for key, value in request.tags.items():
+        if len(key) > TAG_KEY_LENGTH_MAX or len(value) > TAG_VALUE_LENGTH_MAX:
+            raise refusals.tag_too_long(key, TAG_KEY_LENGTH_MAX, TAG_VALUE_LENGTH_MAX)
 
 
 def parent_of(

@@ -12,13 +12,13 @@ from ebsim.results import Tag, TagPage
 
 
 class TagOperations:
-    """Tags on the caller's snapshots, volumes and images."""
+    """Tags on the caller's snapshots, volumes, images and instances."""
 
     def __init__(self, context: StoreContext) -> None:
         self._context = context
 
     def create(self, resource_ids: Sequence[str], tags: Mapping[str, str | None]) -> None:
-        """Put tags on snapshots, volumes and images; on all that are named, or on none.
+        """Put tags on resources; on all that are named, or on none.
 
         Args:
             resource_ids: At least one.
@@ -34,7 +34,7 @@ class TagOperations:
     def delete(
         self, resource_ids: Sequence[str], tags: Mapping[str, str | None] | None = None
     ) -> None:
-        """Remove tags from snapshots, volumes and images; from all that are named, or from none.
+        """Remove tags from resources; from all that are named, or from none.
 
         Args:
             resource_ids: At least one.

@@ -1,4 +1,4 @@
-"""Tags on snapshots, volumes and images (semantics section 1.5).
+"""Tags on snapshots, volumes, images and pretended instances (semantics section 1.5).
 
 All resources of one request are changed in one transaction, or none is. Tags whose key begins with
 `aws:` belong to the system: users can neither set nor remove them.
@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ebsim import refusals
+from ebsim import instance_refusals, refusals
 from ebsim.core.access import may_use, own_snapshot, owns, visible_snapshot
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.filters import Filtering
 from ebsim.core.images import list_images, own_image, put_image
+from ebsim.core.instances import put_instance_tags, tags_of_instances
 from ebsim.core.snapshots import get_snapshot, list_snapshots, put_snapshot
 from ebsim.core.tag_rules import (
     check_tag,
@@ -25,7 +26,7 @@ from ebsim.core.tag_rules import (
 )
 from ebsim.core.volume_records import managed_volumes, own_volume, put_managed
 from ebsim.format.records import SnapshotRecord
-from ebsim.ids import parse_image_id, parse_snapshot_id, parse_volume_id
+from ebsim.ids import parse_image_id, parse_instance_id, parse_snapshot_id, parse_volume_id
 from ebsim.requests import TagQuery
 from ebsim.results import ResourceType, Tag
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
@@ -79,7 +80,7 @@ def delete_tags(
 
     Args:
         context: The store.
-        resource_ids: Snapshots, volumes and images.
+        resource_ids: Snapshots, volumes, images and instances.
         tags: A key with None goes whatever its value is; one with a text, also an empty one, goes
             only if that is its value. None instead of all: every tag that is the user's.
 
@@ -107,7 +108,9 @@ def delete_tags(
 
 
 def list_tags(context: StoreContext, reader: CatalogReader, query: TagQuery) -> list[Tag]:
-    """Return tags of the caller's resources: of snapshots, then volumes, then images, oldest first.
+    """Return tags of the caller's resources, oldest first.
+
+    Those of snapshots are before those of volumes, of images and of instances.
 
     Raises:
         InvalidInputError: An id is of no resource that has tags, or a filter is none.
@@ -239,8 +242,33 @@ class _Images:
         return ((record.image_id, record.tags) for record in images)
 
 
-_Kind = type[_Snapshots] | type[_Volumes] | type[_Images]
-_KINDS: dict[str, _Kind] = {"snap-": _Snapshots, "vol-": _Volumes, "ami-": _Images}
+class _Instances:
+    type = ResourceType.INSTANCE
+
+    @staticmethod
+    def get(context: StoreContext, reader: CatalogReader, resource_id: str) -> Tags:
+        wanted = parse_instance_id(resource_id)
+        found = tags_of_instances(context, reader).get(wanted)
+        if found is None:
+            raise instance_refusals.instance_not_found(wanted)
+        return found
+
+    @staticmethod
+    def put(context: StoreContext, writer: CatalogWriter, resource_id: str, tags: Tags) -> None:
+        put_instance_tags(context, writer, resource_id, tags)
+
+    @staticmethod
+    def all(context: StoreContext, reader: CatalogReader) -> Iterator[tuple[str, Tags]]:
+        yield from tags_of_instances(context, reader).items()
+
+
+_Kind = type[_Snapshots] | type[_Volumes] | type[_Images] | type[_Instances]
+_KINDS: dict[str, _Kind] = {
+    "snap-": _Snapshots,
+    "vol-": _Volumes,
+    "ami-": _Images,
+    "i-": _Instances,
+}
 
 
 def _kind_of(resource_id: str) -> _Kind:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 from ebsim import refusals
-from ebsim.caller import Caller
+from ebsim.caller import Caller, zone_id
 from ebsim.clock import format_time
 from ebsim.config import Quotas
 from ebsim.core.access import owns, usable_snapshot
@@ -78,10 +78,13 @@ FILTERS = Filtering[VolumeRecord](
         "attachment.instance-id": _attached(lambda each: [each.instance_id]),
         "attachment.status": _attached(lambda _each: ["attached"]),
         "availability-zone": lambda record: [record.zone],
+        "availability-zone-id": lambda record: [zone_id(record.zone)],
         "create-time": lambda record: moment(record.created_us),
         "encrypted": lambda record: flag(value=bool(record.domain)),
         "fast-restored": lambda record: flag(value=record.fast_restored),
         "multi-attach-enabled": lambda _record: flag(value=False),
+        "operator.managed": lambda _record: flag(value=False),  # no service manages any
+        "operator.principal": lambda _record: [],
         "size": lambda record: [str(size_gib(record.size_bytes))],
         "snapshot-id": lambda record: [record.origin_id or ""],
         "status": lambda record: [record.state],
@@ -199,11 +202,17 @@ def get_managed(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
     Raises:
         NotFoundError: There is none: no such volume, or it is a scanned source's.
     """
-    value = reader.get(Table.VOLUMES, volume_id.encode())
-    record = None if value is None else decode_volume(value)
-    if record is None or not record.managed:
+    record = find_managed(reader, volume_id)
+    if record is None:
         raise refusals.volume_not_found(volume_id)
     return record
+
+
+def find_managed(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord | None:
+    """Return a managed volume's record, or None: there is none."""
+    value = reader.get(Table.VOLUMES, volume_id.encode())
+    record = None if value is None else decode_volume(value)
+    return None if record is None or not record.managed else record
 
 
 def note_data_bytes(writer: CatalogWriter, volume_id: VolumeId, size: int) -> None:

@@ -26,6 +26,12 @@ _NEVER = (
 _STATUS_FILTERS = Filtering[VolumeStatus](
     {
         **{name: lambda _status: [] for name in _NEVER},  # there are neither actions nor events
+        "attachment-status.instance-id": lambda each: (
+            [each.instance_id] if each.instance_id else []
+        ),
+        "attachment-status.io-performance": lambda each: (
+            [each.io_performance] if each.instance_id else []
+        ),
         "availability-zone": lambda status: [status.zone],
         "volume-status.details-name": lambda status: [name for name, _ in status.details],
         "volume-status.details-status": lambda status: [text for _, text in status.details],
@@ -88,14 +94,20 @@ def describe_modifications(context: StoreContext, query: VolumeQuery) -> VolumeM
 
     Raises:
         InvalidInputError: An id, filter, page size or token is none.
-        NotFoundError: A volume that the query names does not exist.
+        NotFoundError: A volume that the query names does not exist, or was never modified.
         LimitExceededError: The filters have too many values.
     """
     passes = _MODIFICATION_FILTERS.predicate(query.filters)
     size = page_size(query.max_results, VOLUME_PAGE_MAX)
     now_us = context.clock.now_us()
-    found = ((each.number, modification_of(each, now_us)) for each in _named(context, query))
-    chosen = [(number, each) for number, each in found if each is not None and passes(each)]
+    found: list[tuple[int, VolumeModification]] = []
+    for record in _named(context, query):
+        last = modification_of(record, now_us)
+        if last is not None:
+            found.append((record.number, last))
+        elif query.volume_ids:
+            raise refusals.modification_not_found(record.volume_id)
+    chosen = [each for each in found if passes(each[1])]
     pager = _pager(context, "volume modifications", query)
     page, token = pager.page(chosen, lambda each: each[0], size, query.next_token)
     return VolumeModificationPage(modifications=tuple(each for _, each in page), next_token=token)
@@ -127,6 +139,7 @@ def _status(volume: Volume) -> VolumeStatus:
             ("initialization-state", state if initialization else "not-applicable"),
         ),
         initialization=initialization,
+        instance_id="" if volume.attachment is None else volume.attachment.instance_id,
     )
 
 

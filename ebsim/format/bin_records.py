@@ -3,9 +3,11 @@
 from dataclasses import asdict, dataclass, field
 
 from ebsim.errors import CorruptionError, ErrorCode
-from ebsim.format.catalog_values import number_key
+from ebsim.format.catalog_values import number_key, parse_number_key
 from ebsim.format.records import decode_json, encode_json
 from ebsim.ids import RuleId
+
+_NUMBER_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,3 +82,8 @@ def decode_rule(data: bytes) -> RuleRecord:
 def exit_key(exits_us: int, resource_id: str) -> bytes:
     """Return the key by which what leaves the bin is found in the order in which it leaves."""
     return number_key(exits_us) + resource_id.encode("ascii")
+
+
+def parse_exit_key(key: bytes) -> tuple[int, str]:
+    """Return when something leaves the bin, and its id."""
+    return parse_number_key(key[:_NUMBER_SIZE]), key[_NUMBER_SIZE:].decode("ascii")

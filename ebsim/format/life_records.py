@@ -83,8 +83,8 @@ class PolicyRecord:
         number: Its sequence number in the journal; orders policies.
         created_us: When it was made.
         modified_us: When it was changed last; times before that are not due any more.
-        document: The policy in the form of Data Lifecycle Manager: Description, State and
-            PolicyDetails.
+        document: The policy in the form of Data Lifecycle Manager: Description, State,
+            PolicyDetails and, if one was given, ExecutionRoleArn.
         owner: The account it belongs to.
         region: The Region it applies to.
         tags: Its own tags, which mean nothing to it.

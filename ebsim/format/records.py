@@ -56,6 +56,9 @@ class VolumeRecord:
         last_copy: For what stands for the copies of a lineage: the latest one, begun or completed.
         source_volume: The volume that it is a copy of; empty: none. It is `creating` until all of
             it is copied.
+        source_epoch: The last epoch of that volume's writes which the copy contains.
+        source_failure: Why that point in time does not exist any more; empty: it does.
+        copies: The copies of it that are being made, or were when their process died.
         fast_restored: Whether it was made with a credit of fast snapshot restore: it is `creating`
             until all of it is loaded.
         recycled: While it is in the Recycle Bin: for how long (`ebsim.format.bin_records.Stay`).
@@ -95,11 +98,18 @@ class VolumeRecord:
     last_copy: str = ""
     fast_restored: bool = False
     source_volume: str = ""
+    source_epoch: int = 0
+    source_failure: str = ""
+    copies: list[str] = field(default_factory=list)
     recycled: dict[str, Any] | None = None
     auto_enable_io: bool = False
     client_token: str = ""
     client_request: str = ""
     attachment: dict[str, Any] | None = None
+
+
+_STATES = {state.value: state for state in SnapshotState}
+_TIERS = {tier.value: tier for tier in StorageTier}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +215,7 @@ class SnapshotRecord:
 
     def to_result(self) -> Snapshot:
         """Return the snapshot as a user sees it."""
-        state = SnapshotState(self.state)
+        state = _STATES[self.state]
         percent = 100 if state is SnapshotState.COMPLETED else 0
         if state is SnapshotState.PENDING:
             percent = min(99, 100 * self.scanned_bytes // max(1, self.size_bytes))
@@ -231,7 +241,7 @@ class SnapshotRecord:
             encrypted=bool(self.domain or self.kms_key),
             kms_key_id=self.kms_key,
             data_encryption_key_id=self.data_key_id,
-            storage_tier=StorageTier(self.tier),
+            storage_tier=_TIERS[self.tier],
             restore_expiry_time_us=(self.tiering or {}).get("expires_us") or None,
             copied_from=self.copied_from,
         )

@@ -1,8 +1,8 @@
 """The endpoint as an ASGI application, and the process that serves it."""
 
-import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,12 +11,19 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ebsim.server.endpoint import Endpoint
+from ebsim.server.endpoint import Endpoint, Work
 from ebsim.server.limits import Limits
 from ebsim.server.observing import METRICS_TYPE, Seen, Watch
+from ebsim.server.operations import Place
 from ebsim.server.protocol.wire import HttpRequest, HttpResponse
+from ebsim.server.workers import LeftError, Workers
 
 OWN_PATHS = frozenset({"/healthz", "/metrics"})
+
+SMALL_BODY = 16 * 1024
+SMALL_QUERY = 2 * 1024
+"""Bytes of a body and of a query up to which a request is proved and read at once: it takes a
+moment. Each field of a query is encoded anew to be proved, before it is known who sent it."""
 
 
 class AwsApp:
@@ -26,14 +33,15 @@ class AwsApp:
         endpoint: What answers.
         limits: What is taken at once.
         watch: What is told of requests.
+        workers: Carry out what does not take a moment only.
     """
 
-    def __init__(self, endpoint: Endpoint, limits: Limits, watch: Watch) -> None:
+    def __init__(self, endpoint: Endpoint, limits: Limits, watch: Watch, workers: Workers) -> None:
         self._endpoint = endpoint
         self._limits = limits
         self._watch = watch
         self._metrics = watch.metrics
-        self._threads: ThreadPoolExecutor | None = None
+        self._workers = workers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; one that did not come as a whole is none."""
@@ -48,7 +56,7 @@ class AwsApp:
                 response = await self._answered(scope, body, seen)
             await _send(send, response)
             seen.status, seen.sent_bytes = response.status, len(response.body)
-        except ClientGoneError:
+        except (ClientGoneError, LeftError):  # nobody is there any more
             return
         finally:
             seen.received_bytes = sum(map(len, parts))
@@ -62,7 +70,7 @@ class AwsApp:
     async def _answered(self, scope: Scope, body: bytes, seen: Seen) -> HttpResponse:
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]},{value}" if name in headers else value
         request = HttpRequest(
             method=scope["method"],
@@ -71,11 +79,19 @@ class AwsApp:
             headers=headers,
             body=body,
         )
-        loop = asyncio.get_running_loop()
-        if self._threads is None:  # the loop's own: it waits for them when it is closed
-            self._threads = ThreadPoolExecutor(self._limits.requests, "ebsim-request")
-            loop.set_default_executor(self._threads)
-        return await loop.run_in_executor(self._threads, self._endpoint.answer, request, seen)
+        begin = partial(self._endpoint.begin, request, seen)
+        if len(body) <= SMALL_BODY and len(request.query) <= SMALL_QUERY:
+            work = begin()
+            if work.place is Place.COMPUTING:
+                return await self._workers.compute(work.carry_out)
+        else:
+            found = await self._workers.compute(lambda: _begun(begin))
+            if isinstance(found, HttpResponse):
+                return found
+            work = found
+        if work.place is Place.LOOP:
+            return work.carry_out()
+        return await self._workers.wait(work.carry_out)
 
     async def _read_body(
         self, scope: Scope, receive: Receive, parts: list[bytes]
@@ -121,6 +137,12 @@ def _plain(status: int, text: str) -> HttpResponse:
     return HttpResponse(status=status, headers=headers, body=f"{text}\n".encode())
 
 
+def _begun(begin: Callable[[], Work]) -> HttpResponse | Work:
+    """Prove and read a request, and carry it out unless it may have to wait."""
+    work = begin()
+    return work if work.place is Place.WAITING else work.carry_out()
+
+
 async def _send(send: Send, response: HttpResponse) -> None:
     headers = [
         (name.lower().encode("latin-1"), str(value).encode("latin-1"))
@@ -136,7 +158,7 @@ async def _healthy(_request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-def make_app(endpoint: Endpoint, limits: Limits, watch: Watch) -> ASGIApp:
+def make_app(endpoint: Endpoint, limits: Limits, watch: Watch, workers: Workers) -> ASGIApp:
     """Return the application: the endpoint, `/healthz`, and `/metrics`."""
 
     async def metrics(request: Request) -> Response:
@@ -145,7 +167,7 @@ def make_app(endpoint: Endpoint, limits: Limits, watch: Watch) -> ASGIApp:
         return Response(watch.metrics.text(), media_type=METRICS_TYPE)
 
     own = Starlette(routes=[Route("/healthz", _healthy), Route("/metrics", metrics)])
-    aws = AwsApp(endpoint, limits, watch)
+    aws = AwsApp(endpoint, limits, watch, workers)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on a request: AWS's do not go through Starlette."""

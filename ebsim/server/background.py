@@ -60,6 +60,12 @@ class Background:
         """What work that can be given up is to tell its progress to."""
         return _UntilStopped(self._stopped)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything that was begun is not done yet."""
+        with self._mutex:
+            return bool(self._threads)
+
     def begin(self, name: str, work: Callable[[Begun], str]) -> str:
         """Have work go on by itself; return the id of what it makes as soon as there is one.
 

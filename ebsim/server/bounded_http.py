@@ -1,8 +1,9 @@
 """HTTP as the endpoint takes it: uvicorn's protocol with bounds, strict where others differ.
 
-Bounded are the head, in bytes and fields; the time until a request is there; the time until a
-client has read what it was sent; and the connections. uvicorn bounds only idle ones, and requests
-that are at work.
+Bounded are the head, in bytes and fields; what waits to be taken of a body; requests that come
+before the first is answered; the time until a request is there; the time until a client has read
+what it was sent; and the connections. uvicorn bounds only idle ones, bodies, and requests that are
+at work.
 
 Refused is what two readers of HTTP may understand differently, so that nothing can be hidden from a
 proxy before the endpoint: a length beside an encoding, any encoding but `chunked`, fields after the
@@ -11,9 +12,9 @@ body (which would be taken for fields of the head), upgrades, and versions other
 
 import asyncio
 from http import HTTPStatus
+from typing import cast
 
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -21,6 +22,13 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from ebsim.server.limits import HttpLimits
+from ebsim.units import BLOCK_SIZE
+
+WAITING_MAX = 64 * 1024 * 1024
+"""Bytes of bodies that wait to be taken, beside the last part of each; every client has a share."""
+
+PIPELINE_MAX = 16
+"""Requests of one client that wait behind the one at work; with more, it is left after that one."""
 
 TLS_CLOSE_S = 0.05
 """How long an idle TLS connection has to close when the server stops."""
@@ -106,16 +114,28 @@ class BoundedHttp(HttpToolsProtocol):
             raise RefusedRequestError("an upgrade, or another version")
         if lengths + encodings > 1:
             raise RefusedRequestError("a body of uncertain length")
+        if len(self.pipeline) >= PIPELINE_MAX:
+            raise RefusedRequestError("too many requests before the answer to the first")
         self._in_head = False
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body, as the bytes that it came in: uvicorn copies them twice more."""
+        """Take a part of the body, as the bytes that it came in: uvicorn copies them twice more.
+
+        No more is read while a block waits to be taken, or less where there are many clients: all
+        of them may send much before anybody runs.
+        """
         cycle = self.cycle
         if cycle.response_complete:
             return
-        cycle.body = cycle.body + body if cycle.body else body  # type: ignore[assignment]
-        if len(cycle.body) > HIGH_WATER_LIMIT:
+        waiting = cast("bytes | bytearray", cycle.body)
+        if not waiting:
+            waiting = body
+        else:
+            waiting = waiting if isinstance(waiting, bytearray) else bytearray(waiting)
+            waiting += body  # which copies only this part, however many there are
+        cycle.body = waiting  # type: ignore[assignment]
+        if len(waiting) > min(BLOCK_SIZE, WAITING_MAX // max(1, len(self.connections))):
             self.flow.pause_reading()
         cycle.message_event.set()
 
@@ -166,6 +186,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._at_work is not None and self._is_busy():
             self._at_work.keep_alive = False
             self.pipeline.clear()
+            self._in_head = False  # nothing of what follows is one
             return
         self._refuse(self._status)
 

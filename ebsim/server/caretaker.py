@@ -32,13 +32,19 @@ def patience_of(limits: Limits) -> Patience:
 
 
 @contextmanager
-def looked_after(store: Store, look_s: float = LOOK_S) -> Iterator[None]:
-    """Return a context in which the server goes on with what other processes leave."""
+def looked_after(store: Store, look_s: float | None = None) -> Iterator[None]:
+    """Return a context in which the server goes on with what other processes leave.
+
+    Args:
+        store: What it serves.
+        look_s: How often it looks; None: `LOOK_S`.
+    """
     stopped = threading.Event()
+    pause_s = LOOK_S if look_s is None else look_s
 
     def look() -> None:
         looks = 0
-        while not stopped.wait(look_s):
+        while not stopped.wait(pause_s):
             looks += 1
             try:
                 store.volumes.resume(everything=looks % LOOKS_AT_ALL == 0)

@@ -5,7 +5,10 @@ act as any account over HTTP, and can read the store's files anyway.
 """
 
 import json
+import math
 import string
+import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,34 +26,54 @@ from ebsim.storage.locks import LockFile
 
 CREDENTIALS_NAME = "credentials.json"
 FILE_SIZE_MAX = 4 * 1024 * 1024
+LOOK_S = 0.01
+"""For how long a credential is good without another look at the file: many are asked for."""
+
 _ID_LETTERS = string.ascii_uppercase + "234567"
 _SECRET_LETTERS = string.ascii_letters + string.digits + "+/"
 
 
 class Credentials:
-    """The credentials of one store; what another process changes is seen with the next look.
+    """The credentials of one store; what another process changes is seen within `LOOK_S`.
 
     Args:
         store: The store's folder.
         files: Where it lies.
         entropy: Where secrets come from.
+        monotonic: Seconds that only grow.
     """
 
-    def __init__(self, store: Path, files: Files, entropy: Entropy) -> None:
+    def __init__(
+        self,
+        store: Path,
+        files: Files,
+        entropy: Entropy,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = store / CREDENTIALS_NAME
         self._files = files
         self._entropy = entropy
         self._locks = LockFile(store / f".{CREDENTIALS_NAME}.lock")
         self._stamp: Stamp | None = None
         self._known: dict[str, Credential] = {}
+        self._monotonic = monotonic
+        self._look_again = -math.inf
 
     def find(self, access_key: str) -> Credential | None:
         """Return the credential of an access key, or None.
 
+        One that is not known is looked for in the file; one that was deleted by another process may
+        still be found for `LOOK_S`.
+
         Raises:
             StoreError, CorruptionError: As `list`.
         """
-        return self._read().get(access_key)
+        now = self._monotonic()
+        found = self._known.get(access_key) if now < self._look_again else None
+        if found is None:
+            found = self._read().get(access_key)
+            self._look_again = now + LOOK_S
+        return found
 
     def list(self) -> list[Credential]:
         """Return all credentials, oldest first.
@@ -138,6 +161,7 @@ class Credentials:
             finally:
                 file.close()
         except FileNotFoundError:
+            self._stamp, self._known = None, {}
             return {}
         except OSError as error:
             raise read_failure(error, self.path) from error
@@ -152,6 +176,7 @@ class Credentials:
         return known
 
     def _write(self, known: dict[str, Credential]) -> None:
+        self._look_again = -math.inf
         document = {"credentials": [_encoded(each) for each in known.values()]}
         temporary = self.path.with_name(f".{CREDENTIALS_NAME}.new")
         try:

@@ -5,6 +5,7 @@ on the store as the account and in the Region of its signature, and answered, fa
 """
 
 import logging
+import random
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +17,11 @@ from ebsim.errors import EbsimError
 from ebsim.server import faults
 from ebsim.server.background import Background
 from ebsim.server.observing import Seen
-from ebsim.server.operations import Hook, Registry, Served
+from ebsim.server.operations import Hook, Place, Registry, Served, Serving
 from ebsim.server.protocol import codec
 from ebsim.server.protocol.models import SERVICES
 from ebsim.server.protocol.wire import FaultError, HttpRequest, HttpResponse
-from ebsim.server.signatures import Credential, Signer, verify, verify_body
+from ebsim.server.signatures import UNSIGNED, Credential, Signer, unsigned_body, verify, verify_body
 
 _LOG = logging.getLogger("ebsim.server")
 
@@ -29,6 +30,19 @@ VIEWS_MAX = 256
 
 UNSIGNED_BODY = frozenset({("ebs", "PutSnapshotBlock")})
 """Operations whose body a checksum of its own proves, if it is not signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is left of a request that was proved and read.
+
+    Attributes:
+        place: Where it is to be carried out.
+        carry_out: Returns the response; nothing is raised.
+    """
+
+    place: Place
+    carry_out: Callable[[], HttpResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,51 +67,75 @@ class Endpoint:
     hooks: Sequence[Hook] = ()
     _views: dict[tuple[str, str], Store] = field(default_factory=dict)
 
-    def answer(self, request: HttpRequest, seen: Seen | None = None) -> HttpResponse:
-        """Return the response to a request. Nothing is raised.
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        """Return the response to a request. Nothing is raised."""
+        return self.begin(request, Seen()).carry_out()
+
+    def begin(self, request: HttpRequest, seen: Seen) -> Work:
+        """Prove and read a request; return what carries it out, and where. Nothing is raised.
+
+        It costs as long as the request is, and waits for nobody.
 
         Args:
             request: The request.
-            seen: Where what becomes known of it is written to; None: nobody looks.
+            seen: Where what becomes known of it is written to.
         """
-        request_id = str(uuid.uuid4())
-        seen = seen or Seen()
-        seen.request_id = request_id
-        service = _claimed_service(request)
+        seen.request_id = str(uuid.UUID(int=random.getrandbits(128), version=4))
         try:
             signer = self._signer(request)
-            service = seen.service = _service(signer)
-            return self._served(request, signer, seen)
-        except FaultError as fault:
-            told = faults.for_service(fault, service)
-        except EbsimError as error:
-            told = faults.for_service(faults.to_fault(error), service)
-        except Exception:  # noqa: BLE001 - told to the log, and to the client as InternalError
-            _LOG.exception("request %s failed", request_id)
-            told = faults.for_service(faults.internal_error(), service)
-        seen.code = told.code
-        return codec.write_fault(service, told, request_id)
+            seen.service = _service(signer)
+            served, serving = self._understood(request, signer, seen)
+            place = serving.where(served)
+        except Exception as error:  # noqa: BLE001 - all is told
+            refused = self._refused(error, request, seen)
+            return Work(Place.LOOP, lambda: refused)
 
-    def _served(self, request: HttpRequest, signer: Signer, seen: Seen) -> HttpResponse:
-        service = seen.service
+        def carry_out() -> HttpResponse:
+            try:
+                return self._carried_out(served, serving)
+            except Exception as error:  # noqa: BLE001 - all is told
+                return self._refused(error, request, seen)
+
+        return Work(place, carry_out)
+
+    def _refused(self, error: Exception, request: HttpRequest, seen: Seen) -> HttpResponse:
+        if isinstance(error, FaultError):
+            fault = error
+        elif isinstance(error, EbsimError):
+            fault = faults.to_fault(error)
+        else:  # told to the log, and to the client as InternalError
+            _LOG.error("request %s failed", seen.request_id, exc_info=error)
+            fault = faults.internal_error()
+        service = seen.service or _claimed_service(request)
+        told = faults.for_service(fault, service)
+        seen.code = told.code
+        return codec.write_fault(service, told, seen.request_id)
+
+    def _understood(
+        self, request: HttpRequest, signer: Signer, seen: Seen
+    ) -> tuple[Served, Serving]:
+        service, proves = seen.service, self.find_credential is not None
+        digest = None
+        if proves and signer.body_hash != UNSIGNED:
+            digest = verify_body(signer, request.body)
         call = codec.read_call(service, request)
         seen.operation = call.operation
-        digest = None
-        if self.find_credential is not None:
-            may_be_unsigned = (service, call.operation) in UNSIGNED_BODY
-            digest = verify_body(signer, request.body, may_be_unsigned=may_be_unsigned)
-        operation = self.operations.find(call)
+        if proves and digest is None and (service, call.operation) not in UNSIGNED_BODY:
+            raise unsigned_body()
+        serving = self.operations.find(call)
         store = self._store_of(signer.credential.account, signer.region)
         seen.account, seen.region = store.caller.account, store.caller.region
-        served = Served(call, store, seen.request_id, self.background, digest)
+        return Served(call, store, seen.request_id, self.background, digest), serving
+
+    def _carried_out(self, served: Served, serving: Serving) -> HttpResponse:
         for hook in self.hooks:
             hook.before(served)
-        if call.parameters.get("DryRun"):
+        if served.parameters.get("DryRun"):
             raise faults.dry_run()
-        result = operation(served)
+        result = serving.carry_out(served)
         for hook in self.hooks:
             result = hook.after(served, result)
-        return codec.write_result(call, result, seen.request_id)
+        return codec.write_result(served.call, result, served.request_id)
 
     def _store_of(self, account: str, region: str) -> Store:
         """Return the store as an account sees it in a Region."""

@@ -62,6 +62,15 @@ _DIRECT = {
     "UnrelatedSnapshots": ("ValidationException", "UNRELATED_SNAPSHOTS"),
     "IncorrectState": ("ValidationException", "INVALID_SNAPSHOT_ID"),
     "InvalidParameterValue": ("ValidationException", "INVALID_PARAMETER_VALUE"),
+    "InvalidParameterCombination": ("ValidationException", "INVALID_PARAMETER_VALUE"),
+    "InvalidParameterDependency": ("ValidationException", "INVALID_PARAMETER_VALUE"),
+    "InvalidTagKey.Malformed": ("ValidationException", "INVALID_TAG"),
+    "TagLimitExceeded": ("ValidationException", "INVALID_TAG"),
+    "SnapshotLimitExceeded": (
+        "ServiceQuotaExceededException",
+        "DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
+    ),
+    "AuthFailure": ("AccessDeniedException", "UNAUTHORIZED_ACCOUNT"),
     "CustomerKeyHasBeenRevoked": ("ValidationException", "INVALID_CUSTOMER_KEY"),
     "DisabledException": ("ValidationException", "INVALID_CUSTOMER_KEY"),
     "KMSInvalidStateException": ("ValidationException", "INVALID_CUSTOMER_KEY"),
@@ -100,10 +109,10 @@ def _otherwise(fault: FaultError, service: str) -> FaultError:
 
 def _of_direct_apis(fault: FaultError) -> FaultError:
     known = _DIRECT.get(fault.code)
-    if known is None or fault.members:
+    if known is None:
         return fault
     code, reason = known
-    return FaultError(code, fault.message[:256], fault.status, {"Reason": reason})
+    return FaultError(code, fault.message[:256], fault.status, {"Reason": reason} | fault.members)
 
 
 def dry_run() -> FaultError:

@@ -39,7 +39,8 @@ class Limits:
 
     Attributes:
         connections: Connections; more are ended at once.
-        requests: Requests carried out at once; more wait.
+        requests: Requests carried out at once beside those that read and write blocks, for which
+            there are as many threads as processors; more wait.
         held_bytes: Bytes of all bodies that are held at once; a request beyond is told to come
             again.
         grace_s: Seconds that what is under way may take when the server is asked to stop.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from ebsim.caller import Caller
@@ -48,6 +49,31 @@ Operation = Callable[[Served], Document]
 """Does what a call asks, and returns the members of its result."""
 
 
+class Place(Enum):
+    """Where a call is carried out."""
+
+    LOOP = "between two events of the loop: it takes a moment, and waits for nobody"
+    COMPUTING = "in one of as many threads as there are processors: it keeps one busy"
+    WAITING = "in one of many threads: it may wait for a lock, or for another process"
+
+
+Where = Callable[[Served], Place]
+"""Says where a call is carried out; it must not wait itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How an operation is served.
+
+    Attributes:
+        carry_out: Does it.
+        where: Says where.
+    """
+
+    carry_out: Operation
+    where: Where
+
+
 class Hook(Protocol):
     """Looks at calls, and may refuse them or change what is told."""
 
@@ -68,26 +94,29 @@ class Hook(Protocol):
 class Registry:
     """The operations that are served, by service and name."""
 
-    known: dict[tuple[str, str], Operation] = field(default_factory=dict)
+    known: dict[tuple[str, str], Serving] = field(default_factory=dict)
 
-    def add(self, service: str, name: str) -> Callable[[Operation], Operation]:
+    def add(
+        self, service: str, name: str, where: Place | Where = Place.WAITING
+    ) -> Callable[[Operation], Operation]:
         """Return a decorator that has a function serve an operation."""
+        says_where = (lambda _served: where) if isinstance(where, Place) else where
 
         def keep(function: Operation) -> Operation:
             assert (service, name) not in self.known, f"{service}:{name} is served twice"
-            self.known[service, name] = function
+            self.known[service, name] = Serving(function, says_where)
             return function
 
         return keep
 
-    def find(self, call: Call) -> Operation:
+    def find(self, call: Call) -> Serving:
         """Return what serves a call.
 
         Raises:
             FaultError: InvalidAction: nothing does; the message says what there is.
         """
-        function = self.known.get((call.service, call.operation))
-        if function is None:
+        found = self.known.get((call.service, call.operation))
+        if found is None:
             served = ", ".join(
                 sorted(name for service, name in self.known if service == call.service)
             )
@@ -95,7 +124,7 @@ class Registry:
                 "InvalidAction",
                 f"{call.operation} is not served by ebsim. It serves: {served}.",
             )
-        return function
+        return found
 
 
 OPERATIONS = Registry()

@@ -1,14 +1,14 @@
 """The process that serves a store over HTTP."""
 
 import asyncio
+import errno
 import ipaddress
 import logging
-import math
 import signal
 import socket
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from ebsim.server.caretaker import looked_after, patience_of
 from ebsim.server.credentials import Credentials
 from ebsim.server.endpoint import Endpoint
 from ebsim.server.limits import HttpLimits, Limits, ensure_files, ensure_sensible
+from ebsim.server.memory import keep_freed_memory
 from ebsim.server.observing import AccessLog, MetricsFor, Watch
 from ebsim.server.operations import Hook, load_operations
 from ebsim.server.profiles import Profile, hooks_of, strict_quotas
@@ -33,9 +34,16 @@ from ebsim.server.request_faults import LateSnapshots, RequestFaults
 from ebsim.server.snapshot_faults import SnapshotFaults, SnapshotPlan
 from ebsim.server.stopping import Stopping, asked_by_signals, told_by_signal
 from ebsim.server.tls import tls_context
+from ebsim.server.workers import Workers
 
 PORT_DEFAULT = 4747
 STANDARD_ERROR = Path("-")
+_ADVICE = {
+    errno.EADDRINUSE: "another program, perhaps 'ebsim serve', has it: --port 0 picks a free one",
+    errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 stands for all that it has",
+    errno.EACCES: "ports below 1024 may need root: choose another --port",
+}
+"""What to do where a socket cannot listen."""
 POLL_S = 0.05
 """How often is looked whether snapshots are copied, when the server stops."""
 
@@ -116,22 +124,34 @@ def listen(options: ServeOptions) -> socket.socket:
                 "is none: leave --no-auth out, or listen on 127.0.0.1.",
                 ErrorCode.INVALID_PARAMETER_COMBINATION,
             )
-        found = socket.socket(family)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-        found.listen(options.limits.connections)
+        with ExitStack() as unless_listening:
+            found = unless_listening.enter_context(socket.socket(family))
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind(address)
+            found.listen(options.limits.connections)
+            unless_listening.pop_all()
     except OSError as error:
-        raise StoreError(
-            f"cannot listen on {options.host} port {options.port}: {error.strerror or error}"
-        ) from error
+        what = f"cannot listen on {options.host} port {options.port}: {error.strerror or error}"
+        advice = _ADVICE.get(error.errno or 0)
+        raise StoreError(what if advice is None else f"{what}; {advice}") from error
     return found
 
 
 def url_of(options: ServeOptions, listening: socket.socket) -> str:
-    """Return the endpoint's URL."""
+    """Return the endpoint's URL; a certificate is one of the name that was given, if one was."""
     address = listening.getsockname()
     host = f"[{address[0]}]" if listening.family == socket.AF_INET6 else address[0]
+    if options.certificate is not None and not _is_address(options.host):
+        host = options.host
     return f"{options.scheme}://{host}:{address[1]}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +205,9 @@ def make_server(store: Store, credentials: Credentials, options: ServeOptions) -
     background = Background(max(1, limits.requests // 2))
     endpoint = Endpoint(store, operations, find, _now, background, hooks)
     watch = Watch(metrics_for=options.metrics_for, log=_access_log(options.access_log))
+    workers = Workers(limits.requests)
     config = uvicorn.Config(
-        make_app(endpoint, limits, watch),
+        make_app(endpoint, limits, watch, workers),
         http=bounded_by(limits.http),
         ws="none",
         loop="uvloop",
@@ -194,14 +215,15 @@ def make_server(store: Store, credentials: Credentials, options: ServeOptions) -
         log_level=logging.ERROR,  # a line for each malformed request would fill a disk
         access_log=False,  # it would have signatures in it
         server_header=False,
+        proxy_headers=False,  # who may read the metrics is not said by a header
         date_header=True,
         timeout_keep_alive=limits.http.idle_s,
-        timeout_graceful_shutdown=math.ceil(limits.grace_s) + 1,
+        timeout_graceful_shutdown=None,  # `_leave` ends clients; what is at work is waited for
         limit_concurrency=limits.connections + 1,  # at which uvicorn would refuse all of them
     )
     config.load()
     config.ssl = context
-    server = _Server(config, limits.grace_s)
+    server = _Server(config, limits.grace_s, workers)
     watch.metrics.connections = lambda: len(server.server_state.connections)
     return Running(store, server, requests, endpoint.background, watch)
 
@@ -215,9 +237,17 @@ def _access_log(path: Path | None) -> AccessLog | None:
 class _Server(uvicorn.Server):
     """A server that leaves signals to who runs it, and clients that take too long to end."""
 
-    def __init__(self, config: uvicorn.Config, grace_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, grace_s: float, workers: Workers) -> None:
         super().__init__(config)
         self._grace_s = grace_s
+        self._workers = workers
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until it is to stop, and all that was begun is done."""
+        try:
+            super().run(sockets)
+        finally:
+            self._workers.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; leave those whose requests are not there, or not answered, when time is over."""
@@ -228,6 +258,7 @@ class _Server(uvicorn.Server):
     def _leave(self) -> None:
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+        asyncio.get_running_loop().call_soon(self._workers.leave)  # when they know that they ended
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -246,6 +277,7 @@ def serve(
     options: ServeOptions,
     ready: Callable[[str], None],
     faults: SnapshotFaults | None = None,
+    waiting: Callable[[float], None] | None = None,
 ) -> Sequence[str]:
     """Serve a store until the process is asked to stop; finish what is under way, and close it.
 
@@ -257,6 +289,8 @@ def serve(
         options: Where and how.
         ready: Called with the endpoint's URL once requests can come.
         faults: What has some snapshots fail or stay pending; None: nothing does.
+        waiting: Called where the process, asked to stop, has copies to wait for: with for how many
+            seconds at most.
 
     Returns:
         The snapshots that could not be completed in time and stay pending: who opens the store next
@@ -265,6 +299,7 @@ def serve(
     Raises:
         InvalidInputError, StoreError, LimitExceededError: As `listen` and `make_server`.
     """
+    keep_freed_memory()
     stopping = Stopping(options.limits.grace_s)
     if faults is not None:
         faults.watch(store)
@@ -281,6 +316,11 @@ def serve(
                 ready(url_of(options, listening))
                 with looked_after(store):
                     running.server.run(sockets=[listening])
+                if faults is not None:
+                    faults.leave()  # or the background would wait for copies that are held
+                unfinished = running.background.is_busy or store.volumes.unfinished_snapshots()
+                if waiting is not None and unfinished and stopping.left_s() > 0:
+                    waiting(stopping.left_s())
                 running.background.wait(stopping.left_s())
                 return finish(store, stopping, faults)
         finally:
@@ -298,12 +338,11 @@ def finish(store: Store, stopping: Stopping, faults: SnapshotFaults | None = Non
     Returns:
         The snapshots that stay pending.
     """
-    held: frozenset[str] = frozenset()
     if faults is not None:
         faults.leave()
-        held = faults.held
     pause = threading.Event()
     while (left := store.volumes.unfinished_snapshots()) and stopping.left_s() > 0:
         pause.wait(POLL_S)
     store.close(wait=False)
+    held: frozenset[str] = frozenset() if faults is None else faults.held
     return sorted({*left, *held})

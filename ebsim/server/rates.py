@@ -3,8 +3,10 @@
 EC2 has a bucket of tokens for each account, Region and action (EC2 Developer Guide, request
 throttling): a request takes a token, and so many come back each second. RunInstances and
 TerminateInstances also take one for each instance. The EBS direct APIs allow so many requests a
-second, of an account in a Region and of each snapshot (EBS User Guide, quotas). Other services'
-rates are beyond what a test reaches, and are not kept.
+second, of an account in a Region and of each snapshot (EBS User Guide, quotas). KMS allows so many
+in each second, of an account in a Region; its cryptographic operations share one quota (KMS
+Developer Guide, request quotas). What EC2 asks of KMS on a caller's behalf counts there, and not
+here. The Recycle Bin, Data Lifecycle Manager and STS publish no rates, and have none.
 """
 
 import threading
@@ -70,6 +72,52 @@ DIRECT_RATES = {
 }
 _OF_BLOCKS = frozenset({"GetSnapshotBlock", "PutSnapshotBlock"})
 
+CRYPTOGRAPHIC = frozenset(
+    {"Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncrypt"}
+)
+"""KMS's operations under symmetric keys, which are all there are here; they share a quota."""
+
+KEYS_USED = Rate(10_000, 10_000)
+KEYS_USED_LARGE = Rate(20_000, 20_000)
+KEYS_USED_LARGEST = Rate(100_000, 100_000)
+REGIONS_OF_KEYS = {
+    **dict.fromkeys(("us-east-1", "us-west-2", "eu-west-1"), KEYS_USED_LARGEST),
+    **dict.fromkeys(("us-east-2", "ap-southeast-1", "ap-southeast-2"), KEYS_USED_LARGE),
+    **dict.fromkeys(("ap-northeast-1", "eu-central-1", "eu-west-2"), KEYS_USED_LARGE),
+}
+
+KEY_RATES = {
+    "CancelKeyDeletion": 5,
+    "CreateAlias": 5,
+    "CreateGrant": 50,
+    "CreateKey": 5,
+    "DeleteAlias": 15,
+    "DescribeKey": 2000,
+    "DisableKey": 5,
+    "EnableKey": 5,
+    "GetKeyPolicy": 1000,
+    "GetKeyRotationStatus": 1000,
+    "ListAliases": 500,
+    "ListGrants": 100,
+    "ListKeyPolicies": 100,
+    "ListKeys": 500,
+    "ListResourceTags": 2000,
+    "PutKeyPolicy": 15,
+    "RetireGrant": 50,
+    "RevokeGrant": 50,
+    "RotateKeyOnDemand": 5,
+    "ScheduleKeyDeletion": 15,
+    "TagResource": 10,
+    "UntagResource": 5,
+    "UpdateAlias": 5,
+    "UpdateKeyDescription": 5,
+}
+"""KMS's other operations: requests in a second, each counted by itself."""
+
+_KEYS_THROTTLED = (
+    "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
+)
+
 
 class TokenBuckets:
     """Buckets of tokens, full at first. May be used by several threads."""
@@ -114,7 +162,7 @@ class TokenBuckets:
 
 
 class Throttling:
-    """Answers requests that come too fast as EC2 and the EBS direct APIs do."""
+    """Answers requests that come too fast as EC2, the EBS direct APIs and KMS do."""
 
     def __init__(self) -> None:
         self._buckets = TokenBuckets()
@@ -130,6 +178,8 @@ class Throttling:
             self._count_ec2(served)
         elif served.call.service == "ebs":
             self._count_direct(served)
+        elif served.call.service == "kms":
+            self._count_keys(served)
 
     def after(self, served: Served, result: Document) -> Document:
         """Return the result as it is."""
@@ -166,6 +216,17 @@ class Throttling:
         elif action in DIRECT_RATES and not self._taken(served, (action, ""), DIRECT_RATES[action]):
             raise throttled("ebs")
 
+    def _count_keys(self, served: Served) -> None:
+        action = served.call.operation
+        if action in CRYPTOGRAPHIC:
+            name, rate = "cryptographic", REGIONS_OF_KEYS.get(served.caller.region, KEYS_USED)
+        elif action in KEY_RATES:
+            name, rate = action, Rate(KEY_RATES[action], KEY_RATES[action])
+        else:
+            return
+        if not self._taken(served, (name, ""), rate):
+            raise throttled("kms")
+
     def _taken(self, served: Served, name: tuple[str, ...], rate: Rate, count: float = 1) -> bool:
         caller = served.caller
         bucket = (served.call.service, caller.account, caller.region, *name)
@@ -176,6 +237,8 @@ def throttled(service: str) -> FaultError:
     """Return what a service answers to an account that sends too much (semantics section 9)."""
     if service in {"ec2", "sts"}:
         return FaultError("RequestLimitExceeded", "Request limit exceeded.", 503)
+    if service == "kms":
+        return FaultError("ThrottlingException", _KEYS_THROTTLED, 400)
     members = {"Reason": "ACCOUNT_THROTTLED"} if service == "ebs" else None
     code = {"dlm": "LimitExceededException"}.get(service, "ThrottlingException")
     return FaultError(code, "Rate exceeded", 400, members)

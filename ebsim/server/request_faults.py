@@ -5,6 +5,7 @@ Each is a hook of the endpoint: it looks at a call before it is carried out, or 
 
 import threading
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from ebsim.errors import ErrorCode, InvalidInputError
 from ebsim.server.operations import Registry, Served
@@ -94,8 +95,13 @@ class RequestFaults:
             if known[1] == name and (not colon or known[0] == service)
         ]
         if not found:
+            near = get_close_matches(
+                name, sorted({known[1] for known in self._operations.known}), n=1
+            )
+            hint = f" Is it {near[0]}?" if near else " docs/aws-api.md lists them."
             raise InvalidInputError(
-                f"{operation} is no operation that is served.", ErrorCode.INVALID_PARAMETER_VALUE
+                f"{operation} is no operation that is served.{hint}",
+                ErrorCode.INVALID_PARAMETER_VALUE,
             )
         return found
 

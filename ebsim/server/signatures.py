@@ -22,16 +22,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NoReturn
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
+from ebsim.server.protocol.forms import split_form
 from ebsim.server.protocol.wire import FaultError, HttpRequest
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_MAX_S = 15 * 60
 EXPIRES_MAX_S = 7 * 24 * 3600
+QUERY_FIELDS_MAX = 20_000
+SIGNED_KEPT_MAX = 1024
+"""Characters of a list of signed headers up to which it is kept: anybody may send many others."""
+
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z\Z", re.ASCII)
 _FIELD = re.compile(r"(Credential|SignedHeaders|Signature)=([^,\s]+)\Z")
+_AUTHORIZATION = re.compile(
+    rf"{ALGORITHM} Credential=(?P<Credential>[^,\s]+), SignedHeaders=(?P<SignedHeaders>[^,\s]+), "
+    r"Signature=(?P<Signature>[^,\s]+)\Z"
+)
+"""The header as nearly everybody writes it."""
+
 _SIGNATURE = re.compile(r"[0-9a-f]{64}\Z")
 _NO_TIME = "X-Amz-Date must be a time such as 20260131T120000Z."
 _NOBODY = "ebsim-nobody"
@@ -111,7 +122,8 @@ def verify(request: HttpRequest, find: Find, now: datetime) -> Signer:
     if credential is None:
         raise FaultError(
             "InvalidClientTokenId",
-            "The security token included in the request is invalid: there is no such access key.",
+            "The security token included in the request is invalid: this store has no such access "
+            "key. `ebsim credentials env` shows one that it has.",
             403,
         )
     if not right:
@@ -127,21 +139,16 @@ def verify(request: HttpRequest, find: Find, now: datetime) -> Signer:
     return Signer(credential, region, service, body_hash, body_proved)
 
 
-def verify_body(signer: Signer, body: bytes | memoryview, *, may_be_unsigned: bool) -> bytes | None:
-    """Compare a body with what was signed; return its SHA-256, None if it is not signed.
+def verify_body(signer: Signer, body: bytes | memoryview) -> bytes:
+    """Compare a body with what was signed; return its SHA-256.
 
     Args:
-        signer: As `verify` returned it.
+        signer: As `verify` returned it; the body is signed.
         body: All of it.
-        may_be_unsigned: Whether the operation may leave that to a checksum of its own.
 
     Raises:
-        FaultError: SignatureDoesNotMatch, or IncompleteSignature for an unsigned body.
+        FaultError: SignatureDoesNotMatch.
     """
-    if signer.body_hash == UNSIGNED:
-        if not may_be_unsigned:
-            _incomplete("The body must be signed.")
-        return None
     if signer.body_proved:
         return bytes.fromhex(signer.body_hash)
     digest = hashlib.sha256(body).digest()
@@ -150,8 +157,14 @@ def verify_body(signer: Signer, body: bytes | memoryview, *, may_be_unsigned: bo
     return digest
 
 
+def unsigned_body() -> FaultError:
+    """Return the refusal of a body that is not signed, where the operation wants it to be."""
+    return FaultError("IncompleteSignature", "The body must be signed.", 400)
+
+
 def _check_token(credential: Credential, claim: _Claim, now: datetime) -> None:
-    if not hmac.compare_digest(credential.session_token.encode(), claim.token.encode()):
+    said = claim.token.encode("utf-8", "surrogateescape")
+    if not hmac.compare_digest(credential.session_token.encode(), said):
         raise FaultError(
             "InvalidClientTokenId",
             "The security token included in the request is not that of the access key.",
@@ -182,13 +195,24 @@ def _claim(request: HttpRequest, now: datetime) -> _Claim:
         return _claim_of_query(query, pairs, now)
     raise FaultError(
         "MissingAuthenticationToken",
-        "The request must be signed: it has neither an Authorization header nor X-Amz-Algorithm.",
+        "The request must be signed: it has neither an Authorization header nor X-Amz-Algorithm. "
+        "`ebsim credentials env` shows keys for that.",
         403,
     )
 
 
 def _claim_of_headers(request: HttpRequest, pairs: list[tuple[str, str]], now: datetime) -> _Claim:
-    algorithm, _, rest = request.headers["authorization"].strip().partition(" ")
+    text = request.headers["authorization"]
+    usual = _AUTHORIZATION.match(text)
+    fields = usual.groupdict() if usual else _authorization_fields(text)
+    stamp = request.headers.get("x-amz-date", "")
+    _check_skew(_time(stamp), now)
+    token = request.headers.get("x-amz-security-token", "")
+    return _built(fields, stamp, token, _canonical_query(pairs))
+
+
+def _authorization_fields(text: str) -> dict[str, str]:
+    algorithm, _, rest = text.strip().partition(" ")
     if algorithm != ALGORITHM:
         _incomplete(f"Only {ALGORITHM} is taken.")
     fields: dict[str, str] = {}
@@ -199,10 +223,7 @@ def _claim_of_headers(request: HttpRequest, pairs: list[tuple[str, str]], now: d
         fields[match[1]] = match[2]
     if len(fields) != 3:
         _incomplete("The Authorization header needs Credential, SignedHeaders and Signature.")
-    stamp = request.headers.get("x-amz-date", "")
-    _check_skew(_time(stamp), now)
-    token = request.headers.get("x-amz-security-token", "")
-    return _built(fields, stamp, token, _canonical_query(pairs))
+    return fields
 
 
 def _claim_of_query(
@@ -237,9 +258,7 @@ def _built(fields: Mapping[str, str], stamp: str, token: str, query: str) -> _Cl
         raise FaultError(
             "SignatureDoesNotMatch", "The day of the scope is not that of the request's time.", 403
         )
-    signed = tuple(fields["SignedHeaders"].split(";"))
-    if list(signed) != sorted(set(signed)) or any(name != name.lower() for name in signed):
-        _incomplete("The signed headers must be in lower case, sorted, and each once.")
+    signed = _signed_headers(fields["SignedHeaders"])
     if not _SIGNATURE.match(fields["Signature"]):
         _incomplete("The signature must be 64 hexadecimal digits.")
     return _Claim(
@@ -247,6 +266,21 @@ def _built(fields: Mapping[str, str], stamp: str, token: str, query: str) -> _Cl
     )
 
 
+def _signed_headers(text: str) -> tuple[str, ...]:
+    return _few_signed_headers(text) if len(text) <= SIGNED_KEPT_MAX else _names_of(text)
+
+
+def _names_of(text: str) -> tuple[str, ...]:
+    names = text.split(";")
+    if names != sorted(set(names)) or text != text.lower():
+        _incomplete("The signed headers must be in lower case, sorted, and each once.")
+    return tuple(names)
+
+
+_few_signed_headers = lru_cache(maxsize=256)(_names_of)  # a client signs the same ones every time
+
+
+@lru_cache(maxsize=256)  # many are of the same second
 def _time(stamp: str) -> datetime:
     match = _TIME.match(stamp)
     if match is None:
@@ -313,16 +347,18 @@ def _signature(request: HttpRequest, claim: _Claim, secret: str, body_hash: str)
             hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest(),
         )
     )
-    key = _signing_key(secret, *claim.scope)
-    return hmac.digest(key, to_sign.encode(), "sha256").hex()
+    signing = _signing_key(secret, *claim.scope).copy()
+    signing.update(to_sign.encode("utf-8", "surrogateescape"))
+    return signing.hexdigest()
 
 
 @lru_cache(maxsize=256)
-def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
+def _signing_key(secret: str, day: str, region: str, service: str) -> hmac.HMAC:
+    """Return what signs with the key of a day, a Region and a service, still without a message."""
     key = f"AWS4{secret}".encode()
     for part in (day, region, service, "aws4_request"):
         key = hmac.digest(key, part.encode("utf-8", "surrogateescape"), "sha256")
-    return key
+    return hmac.new(key, digestmod="sha256")
 
 
 def _canonical_path(path: str) -> str:
@@ -341,9 +377,7 @@ def _query_pairs(request: HttpRequest) -> list[tuple[str, str]]:
     if not request.query:
         return []
     try:
-        return parse_qsl(
-            request.query, keep_blank_values=True, max_num_fields=20_000, errors="surrogateescape"
-        )
+        return split_form(request.query, QUERY_FIELDS_MAX, "surrogateescape")
     except ValueError:
         _incomplete("The query has too many fields.")
 

@@ -1,7 +1,8 @@
 """What `ebsim serve` has happen to snapshots that are made: some fail, some stay pending.
 
-Snapshots are counted as their making begins in this process, those of volumes and those that were
-written block by block alike. In tests there is more: `ebsim.testing.faults`.
+Snapshots are counted as their making begins in this process: those of volumes, those that were
+written block by block, and copies of snapshots alike. In tests there is more:
+`ebsim.testing.faults`.
 """
 
 import threading
@@ -36,6 +37,8 @@ class SnapshotFaults:
         self._not_counted: frozenset[str] = frozenset()
         self._count = 0
         self._goes_on = threading.Event()
+        self._let_go = False
+        self._stopping = False
         self._leaving = False
         self._held: set[str] = set()
         self._mutex = threading.Lock()
@@ -43,7 +46,7 @@ class SnapshotFaults:
     def watch(self, store: Store) -> None:
         """Count the snapshots of a store from now on, but for those that were begun before."""
         self._not_counted = frozenset(store.volumes.unfinished_snapshots())
-        store.watch_making(self.before_copy)
+        store.watch_making(self.before_copy, self.before_snapshot_copy)
 
     @property
     def held(self) -> frozenset[str]:
@@ -61,22 +64,45 @@ class SnapshotFaults:
         with self._mutex:
             self._count += snapshot_id not in self._not_counted
             number = 0 if snapshot_id in self._not_counted else self._count
-            if number in self._plan.hold or self._leaving:
+            held = self._leaving or (number in self._plan.hold and not self._let_go)
+            if held:
                 self._held.add(snapshot_id)
+                self._leaving = self._leaving or self._stopping  # it was begun just before
         if number in self._plan.fail:
             raise SourceError(REASON)
-        if snapshot_id in self._held:
+        if held:
             self._goes_on.wait()
         if self._leaving:
             raise StoppedError
         with self._mutex:
             self._held.discard(snapshot_id)
 
+    def before_snapshot_copy(self, snapshot_id: str) -> None:
+        """Do the same with a copy of a snapshot, which nobody goes on with.
+
+        Raises:
+            SourceError: As `before_copy`.
+            StoppedError: The server stopped.
+        """
+        try:
+            self.before_copy(snapshot_id)
+        except StoppedError:
+            with self._mutex:
+                self._held.discard(snapshot_id)
+            raise
+
     def let_go(self) -> None:
         """Have those that are held be made, and hold none any more."""
+        with self._mutex:
+            self._let_go = True
         self._goes_on.set()
 
     def leave(self) -> None:
-        """Leave those that are held, and what comes after them, to the next process."""
-        self._leaving = bool(self.held)
+        """Leave those that are held, and what comes after them, to the next process.
+
+        Copies among them end as `error`.
+        """
+        with self._mutex:
+            self._stopping = True
+            self._leaving = self._leaving or bool(self._held)
         self._goes_on.set()

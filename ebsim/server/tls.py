@@ -32,9 +32,9 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             _refuse(f"{key} is not the key of the certificate in {certificate}")
+        why = f" ({error.reason})" if error.reason else ""
         _refuse(
-            f"{certificate} and {key} do not hold a certificate and its private key in PEM "
-            f"({error.reason or error})"
+            f"{certificate} and {key} do not hold a certificate and its private key in PEM{why}"
         )
     except OSError as error:
         _refuse(f"{certificate} or {key} cannot be read: {error.strerror}")

@@ -16,6 +16,15 @@ T = TypeVar("T")
 class CatalogReader(Protocol):
     """One consistent view of the catalog. Keep it short: an open view keeps old pages alive."""
 
+    @property
+    def commit(self) -> int:
+        """The number of the last commit that it shows.
+
+        `Catalog.last_commit` may tell of a later one already: a commit has its number before views
+        begin to show it.
+        """
+        ...
+
     def get(self, table: Table, key: bytes) -> bytes | None:
         """Return a value, or None.
 
@@ -96,6 +105,10 @@ class Catalog(Protocol):
                 effect; nothing may be written before the store is reopened.
             LimitExceededError: No space.
         """
+        ...
+
+    def last_commit(self) -> int:
+        """Return a number that grows whenever something is committed, by whichever process."""
         ...
 
     def size_bytes(self) -> int:

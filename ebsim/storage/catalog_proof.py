@@ -108,7 +108,13 @@ def _ask(
         )
     except OSError as error:
         raise StoreError(f"no process can be started to prove the catalog: {error}") from error
-    watchdog = threading.Timer(patience_s, child.kill)
+    hung = threading.Event()
+
+    def give_up() -> None:
+        hung.set()
+        child.kill()
+
+    watchdog = threading.Timer(patience_s, give_up)
     watchdog.daemon = True
     watchdog.start()
     try:
@@ -116,13 +122,12 @@ def _ask(
         answer = _listen(child.stdout, told)
         child.wait()
     finally:
-        hung = not watchdog.is_alive()
         watchdog.cancel()
         child.kill()
         child.wait()
         if child.stdout is not None:
             child.stdout.close()
-    return answer, _ending(child, hung=hung)
+    return answer, _ending(child, hung=hung.is_set())
 
 
 def _listen(pipe: IO[bytes], told: Callable[[float], None] | None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ebsim.errors import (
     StoreError,
 )
 from ebsim.format.catalog_values import Table
-from ebsim.format.checksum import CHECKSUM_SIZE, stored_checksum
+from ebsim.format.checksum import CHECKSUM_SIZE, stored_checksum_of
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.failures import is_no_space, is_quota_full, write_failure
 
@@ -64,6 +64,11 @@ class _Reader:
     ) -> None:
         self._txn = txn
         self._handles = handles
+
+    @property
+    def commit(self) -> int:
+        """The number of the last commit that it shows."""
+        return int(self._txn.id())
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """Return a value, or None."""
@@ -216,11 +221,16 @@ class LmdbCatalog:
         """Close the catalog; a second call does nothing."""
         closed, self._closed = self._closed, True
         if self._watch is not None and not closed and os.getpid() == self._pid:
-            self._watch.end_writing(self.last_commit, good=not self._failed)
+            self._watch.end_writing(self._last_commit, good=not self._failed)
         self._env.close()
 
     def last_commit(self) -> int:
-        """Return the number of the last commit."""
+        """Return the number of the last commit, by whichever process."""
+        self._ensure_open()
+        self._ensure_not_forked()
+        return self._last_commit()
+
+    def _last_commit(self) -> int:
         return int(self._env.info()["last_txnid"])
 
     def size_bytes(self) -> int:
@@ -357,13 +367,16 @@ class LmdbCatalog:
                 f"the store {self._path.parent} is closed: open it again", ErrorCode.STORE_CLOSED
             )
 
-    def _begin(self, *, write: bool) -> "lmdb.Transaction[bytes]":
-        self._ensure_open()
+    def _ensure_not_forked(self) -> None:
         if os.getpid() != self._pid:
             raise StoreError(
                 "this process was forked while the store was open: open the store again in it",
                 ErrorCode.STORE_FORKED,
             )
+
+    def _begin(self, *, write: bool) -> "lmdb.Transaction[bytes]":
+        self._ensure_open()
+        self._ensure_not_forked()
         try:
             try:
                 return self._begin_whole(write=write)
@@ -470,7 +483,7 @@ _NAMED = {table: table.value + b"\0" for table in Table}
 
 def seal_value(table: Table, key: bytes, value: bytes) -> bytes:
     """Return the checksum that stands behind a value."""
-    return stored_checksum((b"".join((_NAMED[table], key, b"\0", value)),))
+    return stored_checksum_of(b"".join((_NAMED[table], key, b"\0", value)))
 
 
 def _unseal(table: Table, key: bytes, sealed: bytes) -> bytes:

@@ -462,11 +462,22 @@ class AccountHistory(KeyRules):
                 tags = self.model.snapshots[shown.snapshot_id].tags
                 assert shown.tags == tags.get(caller.account, {})
             assert {each.snapshot_id for each in store.list_snapshots()} == visible
-            named = store.list_snapshots(SnapshotQuery(snapshot_ids=list(self.model.snapshots)))
-            if self.model.snapshots:
-                assert {each.snapshot_id for each in named} == visible
+            self.compare_named(caller, store)
             for name in self.model.ever:
                 self.compare_view(caller, store, name)
+
+    def compare_named(self, caller: Caller, store: Store) -> None:
+        """Name all: in another Region there are none, and what one may not see is left out."""
+        for region in {each.owner.region for each in self.model.snapshots.values()}:
+            ids = [
+                name for name, each in self.model.snapshots.items() if each.owner.region == region
+            ]
+            query = SnapshotQuery(snapshot_ids=ids)
+            if region == caller.region:
+                named = {each.snapshot_id for each in store.list_snapshots(query)}
+                assert named == self.model.visible(caller)
+            else:
+                assert code_of(partial(store.list_snapshots, query)) is NOT_THERE
 
     def compare_view(self, caller: Caller, store: Store, name: str) -> None:
         """Compare what one account has of one snapshot."""

@@ -7,6 +7,7 @@ It listens on a free port of 127.0.0.1, and every request is signed and checked,
 `ebsim serve`.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -64,6 +65,26 @@ class RunningEndpoint:
             **options,
         )
 
+    def environment(
+        self, account: str = OWNER_DEFAULT, region: str = REGION_DEFAULT
+    ) -> dict[str, str]:
+        """Return the variables by which programs, and clients made without arguments, use this.
+
+        The files of the aws CLI, and what a cloud tells its machines, are left out of it: nothing
+        that a test does may reach real accounts.
+        """
+        credential = self.credentials.of_account(account)
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": credential.access_key,
+            "AWS_SECRET_ACCESS_KEY": credential.secret,
+            "AWS_REGION": region,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
     def throttle(self, operation: str, nth: int = 1, times: int = 1) -> None:
         """Throttle the n-th call of an operation from now on, as AWS does.
 
@@ -117,11 +138,15 @@ def running_endpoint(
 ) -> Iterator[RunningEndpoint]:
     """Return a context in which a store is served on a free port of this machine.
 
+    It looks every second after what other processes leave, as `ebsim serve` does; who does not want
+    to wait for that calls `store.volumes.resume()`.
+
     Args:
         store: The store, open; its clock is that of rates, too.
         faults: What was handed to its seams; None: snapshots are neither held nor failed.
         options: How it is served: a profile, limits, TLS; None: as `ebsim serve` does.
     """
+    from ebsim.server.caretaker import looked_after
     from ebsim.server.credentials import Credentials
     from ebsim.server.process import ServeOptions, listen, make_server, url_of
 
@@ -136,7 +161,8 @@ def running_endpoint(
         thread.start()
         try:
             url = url_of(options, listening)
-            yield RunningEndpoint(url, credentials, store, running.requests, faults)
+            with looked_after(store):
+                yield RunningEndpoint(url, credentials, store, running.requests, faults)
         finally:
             server.should_exit = True
             thread.join()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ebsim.engine import Store
@@ -12,7 +12,7 @@ from ebsim.testing.harness import Harness
 
 ZONE = "us-east-1a"
 OTHER = "111122223333"
-QUICK = {"Delay": 0, "MaxAttempts": 600}
+QUICK = {"Delay": 0, "MaxAttempts": 20_000}
 
 
 @dataclass
@@ -67,6 +67,16 @@ class Service:
         self.store.wait_snapshots([made])
         return made
 
+    @contextmanager
+    def quotas(self, **changes: Any) -> Iterator[None]:  # noqa: ANN401 - those of `Quotas`
+        """Return a context in which the store has other quotas."""
+        before = self.store.quotas
+        self.store.quotas = replace(before, **changes)
+        try:
+            yield
+        finally:
+            self.store.quotas = before
+
 
 @contextmanager
 def running_service() -> Iterator[Service]:
@@ -81,11 +91,23 @@ def refusal(call: Callable[..., object], **parameters: object) -> tuple[str, int
     Raises:
         AssertionError: It is not.
     """
+    code, _, status = refusal_with_reason(call, **parameters)
+    return code, status
+
+
+def refusal_with_reason(
+    call: Callable[..., object], *arguments: object, **parameters: object
+) -> tuple[str, str, int]:
+    """Return the code, reason (or nothing) and HTTP status with which a call is refused.
+
+    Raises:
+        AssertionError: It is not.
+    """
     from botocore.exceptions import ClientError
 
     try:
-        call(**parameters)
+        call(*arguments, **parameters)
     except ClientError as error:
-        response = error.response
-        return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+        code, response = error.response["Error"]["Code"], error.response
+        return code, response.get("Reason", ""), response["ResponseMetadata"]["HTTPStatusCode"]
     raise AssertionError("nothing was refused")

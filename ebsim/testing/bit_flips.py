@@ -20,7 +20,7 @@ from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.tiering import StorageTier
 from ebsim.units import block_count
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 """How long one flip may take; a process that hangs is stopped and counts as one that died."""
 
 

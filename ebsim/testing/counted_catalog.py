@@ -24,6 +24,11 @@ class CountedReader:
         self._reader = reader
         self._touch = touch
 
+    @property
+    def commit(self) -> int:
+        """The number of the last commit that it shows."""
+        return self._reader.commit
+
     def get(self, table: Table, key: bytes) -> bytes | None:
         """Return a value, or None; one look-up."""
         self._touch(table)
@@ -107,6 +112,10 @@ class CountedCatalog:
     def update(self, change: Callable[[CatalogWriter], T]) -> T:
         """Run `change` in the writing transaction."""
         return self._catalog.update(lambda writer: change(CountedWriter(writer, self._touch)))
+
+    def last_commit(self) -> int:
+        """Return the number of the last commit."""
+        return self._catalog.last_commit()
 
     def size_bytes(self) -> int:
         """Return the bytes the catalog occupies."""

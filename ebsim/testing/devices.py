@@ -22,9 +22,9 @@ FILE_SYSTEM_BYTES = {"ext4": 32 * MIB, "xfs": 320 * MIB, "btrfs": 128 * MIB}
 """The size of an image of each kind: a little more than its mkfs asks for. It is sparse."""
 
 _MKFS_OPTIONS = {"ext4": ["-q", "-F"], "xfs": ["-q"], "btrfs": ["-q"]}
-_TAKE_DOWN_ATTEMPTS = 100
+_TAKE_DOWN_ATTEMPTS = 2_000
 _TAKE_DOWN_PAUSE_S = 0.05
-"""A device may stay busy for a moment after its last user was killed; five seconds are plenty."""
+"""A device may stay busy for a moment after its last user was killed; 100 seconds are plenty."""
 
 
 def missing(*tools: str) -> str:
@@ -137,7 +137,7 @@ def thaw(mount_point: Path) -> None:
 
 
 def wait_until_thawed(mount_point: Path) -> bool:
-    """Wait, for five seconds at most, and return whether the file system is thawed."""
+    """Wait, for 100 seconds at most, and return whether the file system is thawed."""
     for _ in range(_TAKE_DOWN_ATTEMPTS):
         if not is_frozen(mount_point):
             return True

@@ -46,7 +46,7 @@ from ebsim.testing.volume_story import (
 )
 from ebsim.testing.worker import Counted, Steps
 
-PATIENCE_S = 120
+PATIENCE_S = 240
 """Far more than a story takes, also on a busy machine."""
 
 OTHER = "other"

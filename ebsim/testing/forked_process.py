@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from typing import IO, Any, Self
 
-PATIENCE_S = 90
+PATIENCE_S = 240
 """Far more than any task takes, also on a busy machine."""
 
 _PR_SET_PTRACER = 0x59616D61

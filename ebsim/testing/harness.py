@@ -93,4 +93,5 @@ class Harness:
             clock=self.clock,
             entropy=self._entropy,
             before_copy=self.faults.before_copy,
+            before_snapshot_copy=self.faults.before_copy,
         )

@@ -1,10 +1,14 @@
-"""Deciding when the snapshots of managed volumes are copied, and which of them fail."""
+"""Deciding when the snapshots of managed volumes are copied, and which of them fail.
+
+And doing something while a volume is copied.
+"""
 
 import threading
 from collections.abc import Callable
 
 from ebsim.errors import SourceError
 from ebsim.ids import SnapshotId
+from ebsim.progress import SilentProgress
 
 
 class HeldCopies:
@@ -77,3 +81,21 @@ class HeldCopies:
         with self._changed:
             change()
             self._changed.notify_all()
+
+
+class AtEachStep(SilentProgress):
+    """Does something before each block of a volume is copied.
+
+    Args:
+        act: Called with how many steps there were.
+    """
+
+    def __init__(self, act: Callable[[int], None]) -> None:
+        self._act = act
+        self._step = 0
+
+    def advance(self, done_bytes: int) -> None:
+        """Do it."""
+        del done_bytes
+        self._act(self._step)
+        self._step += 1

@@ -33,7 +33,7 @@ from ebsim.volumes.managed import ManagedVolumes
 
 T = TypeVar("T")
 
-PATIENCE_S = 20
+PATIENCE_S = 120
 
 
 class Killed(BaseException):
@@ -76,6 +76,24 @@ class Machine:
         """
         self._processes += 1
         return Process(self, self._processes, die_at, observer)
+
+    def until_dead(
+        self, die_at: int | tuple[str, int] | None, act: Callable[[Store], object]
+    ) -> bool:
+        """Have a process open the store and do something, and be dead.
+
+        Returns:
+            Whether it died before the end.
+        """
+        process = self.start(die_at)
+        try:
+            with process.open() as store:
+                act(store)
+        except Killed:
+            return True
+        finally:
+            process.kill()
+        return False
 
     def cut_power(self, chance: random.Random) -> None:
         """Boot anew, without what was not durable; all processes must have been killed."""
@@ -258,6 +276,10 @@ class _MortalCatalog:
         result = self._catalog.update(change)
         self._step()
         return result
+
+    def last_commit(self) -> int:
+        """Return how many commits there were."""
+        return self._catalog.last_commit()
 
     def size_bytes(self) -> int:
         """Return the bytes of all keys and values."""

@@ -3,12 +3,12 @@
 What a step is, and what a power cut forgets, is said in `ebsim.testing.machine`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ebsim.engine import Store
 from ebsim.testing.contents import palette_block
-from ebsim.testing.machine import Killed, Machine
+from ebsim.testing.machine import Machine
 from ebsim.testing.model import ReferenceModel
 from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE
@@ -45,19 +45,3 @@ class MachineNights:
             self.model.write(WEB, index, palette_block(number))
         self.ids.append(store.create_snapshot(source).snapshot_id)
         self.model.snapshot(WEB, self.ids[-1])
-
-    def until_dead(self, die_at: int | None, act: Callable[[Store], object]) -> bool:
-        """Have a process open the store and do something.
-
-        Returns:
-            Whether it died before the end; it is dead now.
-        """
-        process = self.machine.start(die_at)
-        try:
-            with process.open() as store:
-                act(store)
-        except Killed:
-            return True
-        finally:
-            process.kill()
-        return False

@@ -21,10 +21,14 @@ class MemoryTables:
     Args:
         tables: What all of them hold at first. Not changed: a table is copied when it is first
             written.
+        commit: The number of the last commit that they show.
     """
 
-    def __init__(self, tables: Mapping[Table, dict[bytes, bytes]] | None = None) -> None:
+    def __init__(
+        self, tables: Mapping[Table, dict[bytes, bytes]] | None = None, commit: int = 0
+    ) -> None:
         self.tables = {table: {} for table in Table} if tables is None else dict(tables)
+        self.commit = commit
         self._written: set[Table] = set()
         self._undo: list[Callable[[], None]] = []
 
@@ -102,12 +106,14 @@ class MemoryCatalog:
 
     def __init__(self, tables: MemoryTables | None = None) -> None:
         self._tables = (tables or MemoryTables()).tables
+        self._commits = 0
         self._writing = threading.Lock()
         self.before_update: Callable[[MemoryTables], None] = lambda _view: None
 
     def view(self) -> MemoryTables:
         """Return what it holds now."""
-        return MemoryTables(self._tables)
+        commit = self._commits  # before the tables, which may be newer then, and never older
+        return MemoryTables(self._tables, commit)
 
     @contextmanager
     def read(self) -> Iterator[CatalogReader]:
@@ -125,7 +131,12 @@ class MemoryCatalog:
                 writer.undo()
                 raise
             self._tables = writer.tables
+            self._commits += 1
         return result
+
+    def last_commit(self) -> int:
+        """Return how many commits there were."""
+        return self._commits
 
     def size_bytes(self) -> int:
         """Return the bytes of all keys and values."""

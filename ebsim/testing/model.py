@@ -313,6 +313,15 @@ class ReferenceModel:
             volume.written = set(volume.origin.versions)
             volume.contents = {i: self.content(origin_id, i) for i in volume.origin.versions}
 
+    def copy_managed(self, name: str, copy: str) -> None:
+        """Add a managed volume with what another one holds; zeros are unwritten there."""
+        self._families[copy] = self._families[name]
+        volume = self.managed[name]
+        held = {index: content for index, content in volume.contents.items() if content}
+        self.managed[copy] = ManagedVolume(
+            size_bytes=volume.size_bytes, contents=held, written=set(held)
+        )
+
     def write_bytes(self, name: str, offset: int, data: bytes) -> None:
         """Write bytes anywhere in a managed volume."""
         volume = self.managed[name]

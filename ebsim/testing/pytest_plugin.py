@@ -8,12 +8,15 @@ ebsim_faults    what is to go wrong in it
 ebsim_endpoint  an AWS endpoint of it, which listens on this machine (needs `ebsim[server]`)
 ebsim_ec2       a boto3 client of EC2 for it (needs boto3)
 ebsim_ebs       a boto3 client of the EBS direct APIs for it
+ebsim_aws       the endpoint, for programs that make their clients themselves
 
 Whoever installed ebsim loads this module with each run of pytest. So it imports nothing but pytest
 before a fixture is used.
 """
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +95,26 @@ def ebsim_ec2(ebsim_endpoint: "RunningEndpoint") -> Any:  # noqa: ANN401 - boto3
 def ebsim_ebs(ebsim_endpoint: "RunningEndpoint") -> Any:  # noqa: ANN401 - boto3 has no types
     """A boto3 client of the EBS direct APIs that talks to `ebsim_store`."""
     return ebsim_endpoint.client("ebs")
+
+
+@pytest.fixture
+def ebsim_aws(
+    ebsim_endpoint: "RunningEndpoint", monkeypatch: pytest.MonkeyPatch
+) -> "RunningEndpoint":
+    """`ebsim_endpoint`, for programs that make their clients themselves.
+
+    The variables of the environment say where it is until the test ends: clients that are made
+    during it, without arguments, talk to it, and so do the programs that it starts.
+    """
+    for name in [name for name in os.environ if name.startswith("AWS_")]:  # noqa: TID251
+        monkeypatch.delenv(name)
+    for name, value in ebsim_endpoint.environment().items():
+        monkeypatch.setenv(name, value)
+    with suppress(ModuleNotFoundError):
+        import boto3
+
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys of earlier tests
+    return ebsim_endpoint
 
 
 def _parent(config: pytest.Config) -> Path | None:

@@ -12,35 +12,31 @@ from pathlib import Path
 import blake3
 import xxhash
 
+from ebsim.core.block_places import find_place
 from ebsim.core.domains import list_domains, open_domain
-from ebsim.core.read import find_place
 from ebsim.core.snapshots import get_snapshot
 from ebsim.engine import Store
 from ebsim.format.segment import (
     RECORD_HEADER_SIZE,
-    RecordHeader,
     decode_record,
     encode_record,
 )
 from ebsim.ids import parse_snapshot_id
 from ebsim.keys.wrapping import Binding
+from ebsim.testing.damage import RecordPlace
 
 FEW = 8
 """Bytes of no more different values are found by chance anywhere, and are not looked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class SealedRecord:
+class SealedRecord(RecordPlace):
     """A record of a block, as it lies in a segment.
 
     Attributes:
-        path: The segment's file.
-        header: What its header says.
         payload: What it seals, sealed.
     """
 
-    path: Path
-    header: RecordHeader
     payload: bytes
 
     @property

@@ -53,7 +53,7 @@ the process is told, and goes on."""
 STORIES = {"traced": TRACED, "renewed": RENEWED}
 
 Keep = Callable[[str], bool]
-_PATIENCE_S = 120
+_PATIENCE_S = 240
 
 NEAR = 5
 """So many changes behind a sync that was left out are followed by a power cut."""

@@ -91,6 +91,37 @@ SETS: list[Line] = [
     ("write", "v", 1, 20),
 ]
 
+BESIDE: list[Line] = [
+    ("create", "v"),
+    ("write", "v", 0, 4),
+    ("write", "v", 1, 8),
+    ("flush", "v"),
+    ("write", "v", 2, 12),
+    ("hold",),
+    ("duplicate", "v", "c"),
+    ("write", "v", 0, 16),
+    ("part", "v", 1, 9),
+    ("snapshot", "v", "s1"),
+    ("discard", "v", 2),
+    ("write", "v", 0, 20),
+    ("write", "v", 3, 24),
+    ("flush", "v"),
+    ("go",),
+    ("duplicated", "c"),
+    ("wait", "s1"),
+    ("write", "c", 1, 28),
+    ("create", "w", "s1"),
+    ("part", "w", 0, 5),
+    ("hold",),
+    ("duplicate", "w", "d"),
+    ("write", "w", 1, 32),
+    ("part", "w", 0, 9),
+    ("drop", "w"),
+    ("go",),
+    ("duplicated", "d"),
+]
+"""Copies of volumes that are written to, loaded and deleted meanwhile."""
+
 STORIES = {"writes": WRITES, "pending": PENDING, "loading": LOADING, "sets": SETS}
 
 LEFT: list[Line] = [
@@ -211,6 +242,7 @@ ALL_STORIES = {
     "left": LEFT,
     "scans": SCANS,
     "later": LATER,
+    "beside": BESIDE,
     "repaired": REPAIRED,
     "files": FILES,
     "copied": COPIED,
@@ -242,6 +274,7 @@ class StoryMaker(KeptMaker):
         self._images: dict[str, str] = {}
         self._files: set[str] = set()
         self._held = False
+        self._copying: list[str] = []
 
     def make(self, lines: int) -> list[Line]:
         """Return a story of so many lines, or a few more."""
@@ -250,7 +283,7 @@ class StoryMaker(KeptMaker):
         story: list[Line] = []
         while len(story) < lines:
             story += getattr(self, f"_make_{self._chance.choice(verbs)}")()
-        return story
+        return [*story, *self._make_duplicated()]
 
     def _name(self, kind: str) -> str:
         self._count += 1
@@ -319,6 +352,25 @@ class StoryMaker(KeptMaker):
         begun: list[Line] = [("write", volume, block, first), ("hold",)]
         return [*begun, ("snapshot", volume, name), ("write", volume, block, second)]
 
+    def _make_duplicate(self) -> list[Line]:
+        """Copy a volume that is written to before its blocks are read."""
+        free = [name for name in self._volumes if name not in self._sealed]
+        if self._copying or len(self._volumes) > 2 or not free:
+            return []
+        self._held = True
+        volume, block = self._chance.choice(free), self._block()
+        self._copying.append(name := self._name("v"))
+        begun: list[Line] = [("write", volume, block, self._number()), ("hold",)]
+        begun += [("duplicate", volume, name), ("write", volume, block, self._number())]
+        return [*begun, *self._make_write(), *self._make_discard()]
+
+    def _make_duplicated(self) -> list[Line]:
+        """End the copying of a volume."""
+        copied, self._copying = self._copying, []
+        self._volumes += copied
+        self._held = self._held and not copied
+        return [("duplicated", name) for name in copied]
+
     def _make_wait(self) -> list[Line]:
         waited, self._pending, self._held = self._pending, [], False
         self._waited += waited
@@ -380,27 +432,29 @@ class StoryMaker(KeptMaker):
         return self._make_reopen()
 
     def _make_reopen(self) -> list[Line]:
+        copied = self._make_duplicated()
         self._waited += self._pending
         self._pending, self._held = [], False
-        return [("reopen",)]
+        return [*copied, ("reopen",)]
 
     def _make_leave(self) -> list[Line]:
+        copied = self._make_duplicated()
         self._held = False
-        return [("leave",), ("return",)]
+        return [*copied, ("leave",), ("return",)]
 
     def _make_repair(self) -> list[Line]:
         """Damage what is stored, and repair it. No snapshot is copied meanwhile: it would fail."""
         kind = self._chance.choice(("heads", "metadata", *(["payloads"] * self._real)))
+        ended = [*self._make_duplicated(), *self._make_wait()]
         if kind != "payloads":
-            return [*self._make_wait(), ("damage", kind), ("repair",)]
+            return [*ended, ("damage", kind), ("repair",)]
         numbers = sorted({self._number(), self._number()})
-        return [*self._make_wait(), ("damage", kind, *numbers), ("repair", "from")]
+        return [*ended, ("damage", kind, *numbers), ("repair", "from")]
 
     def _make_rebuild(self) -> list[Line]:
         if not self._real:
             return []
-        self._make_reopen()
-        return [("rebuild",)]
+        return [*self._make_reopen()[:-1], ("rebuild",)]
 
     def _make_restore(self) -> list[Line]:
         scanned = [name for names in self._scanned.values() for name in names]

@@ -22,7 +22,9 @@ from ebsim.results import Snapshot, SnapshotState, VolumeState
 from ebsim.testing.contents import palette_block
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.kept_story import KeptModel, KeptVerbs, assert_kept
+from ebsim.testing.leaving import close_leaving
 from ebsim.testing.sources import disk_of
+from ebsim.testing.story_copies import StoryCopy
 from ebsim.testing.story_damage import damage, missing_of
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.volume_file import VolumeFile
@@ -79,6 +81,7 @@ class Actor(KeptVerbs):
         self.folder = Path()
         self.furnish: Callable[[Sequence[int]], Path] = lambda _numbers: Path()
         self._other = Path()
+        self._copies: dict[str, StoryCopy] = {}
         self.encrypted = False
 
     @property
@@ -200,8 +203,7 @@ class Actor(KeptVerbs):
         """Close the store and let snapshots stay pending."""
         for volume in list(self.files):
             self._close(volume)
-        threading.Timer(0.01, self._gate.set).start()  # they are told to stay pending before
-        self._store.close(wait=False)
+        close_leaving(self._store, self._gate)
 
     def _return(self) -> None:
         """Open the store that was left."""
@@ -221,6 +223,17 @@ class Actor(KeptVerbs):
 
     def _load(self, volume: str) -> None:
         self._store.volumes.initialize(self.ids[volume])
+
+    def _duplicate(self, volume: str, copy: str) -> None:
+        """Begin to copy a volume; who writes to it goes on."""
+        begun = StoryCopy(self._store, self.ids[volume], self._gate, self._pause)
+        self._copies[copy] = begun
+        begun.begin()
+        self.ids[copy] = begun.copy_id
+
+    def _duplicated(self, copy: str) -> None:
+        """Have the copy be made to the end."""
+        self._copies.pop(copy).end()
 
     def _open(self, volume: str) -> VolumeFile:
         if volume not in self.files:
@@ -243,6 +256,7 @@ class Expected:
         waited: The snapshots that were waited for.
         touched: Every block that is named in the story.
         left: The snapshots that stayed pending when the store was closed.
+        copying: What each volume holds, or will, that is a copy which is being made.
         disks: The snapshots of each disk, oldest first, deleted ones too.
         deleted: The snapshots that were deleted.
         tags: The tags of each snapshot that has some.
@@ -258,6 +272,7 @@ class Expected:
     waited: set[str] = field(default_factory=set)
     touched: set[int] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
+    copying: dict[str, Image] = field(default_factory=dict)
     disks: dict[str, list[str]] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -291,14 +306,23 @@ class Expected:
                 self.waited.update(rest)
             case "delete":
                 self._delete(rest[0])
-            case "drop":
-                del self.volumes[rest[0]], self.unsettled[rest[0]]
+            case "duplicate" | "duplicated" | "drop":
+                self._come_or_go(verb, *rest)
             case "load":
                 self.unsettled[rest[0]].clear()
             case "damage" | "repair":
                 self.damaged = verb == "damage"
             case _:
                 self._tell_other(verb, rest)
+
+    def _come_or_go(self, verb: str, volume: str, copy: str = "") -> None:
+        """Take note that a volume is copied, or a copy made, or that a volume is deleted."""
+        if verb == "duplicate":
+            self.copying[copy] = dict(self.volumes[volume])
+        elif verb == "duplicated":
+            self.volumes[volume], self.unsettled[volume] = self.copying.pop(volume), {}
+        else:
+            del self.volumes[volume], self.unsettled[volume]
 
     def _tell_other(self, verb: str, rest: list[Any]) -> None:
         """Take note of what is not about a managed volume."""
@@ -486,6 +510,12 @@ def _assert_volumes(
                 allowed = unsure.get(block, [image.get(block, _ZEROS)])
                 same = _is_mixture(held, allowed)
                 _ensure(same, f"volume {name} block {block} is not what was written")
+    for name in [each for each in expected.copying if ids[each] in known]:
+        with store.volumes.open(ids[name]) as file:
+            for block in expected.touched:
+                held = file.pread(BLOCK_SIZE, block * BLOCK_SIZE)
+                same = held == expected.copying[name].get(block, _ZEROS)
+                _ensure(same, f"the copy {name} has another block {block} than its source had")
 
 
 def _is_mixture(held: bytes, allowed: Sequence[bytes]) -> bool:

@@ -34,6 +34,7 @@ from ebsim.storage.files import Files, PosixFiles
 from ebsim.storage.sources import BlockSource
 from ebsim.testing.contents import palette_block
 from ebsim.testing.forked_process import PATIENCE_S, ForkedProcess
+from ebsim.testing.leaving import close_leaving
 from ebsim.testing.seams import SeededEntropy
 from ebsim.testing.sources import MemorySource, ObservedSource, disk_of
 from ebsim.testing.volume_story import Actor, Ids, Line
@@ -126,6 +127,18 @@ class Worker:
                 return event
             passed.append(event)
         raise AssertionError(f"the child ended without {names}, after {passed}")
+
+    def wait_for_lines(self, count: int) -> Ids:
+        """Wait until so many lines of its story are done; return the ids so far.
+
+        Raises:
+            AssertionError: It failed before that.
+        """
+        while True:
+            event = self.wait_for("line", "failed")
+            assert event["event"] == "line", event
+            if event["done"] == count:
+                return cast("Ids", event["ids"])
 
     def events(self) -> Iterator[Event]:
         """Yield all events that are still to come, until the child is gone."""
@@ -290,8 +303,7 @@ def _act_out(store: Store, task: Task, gate: threading.Event) -> None:
     actor.encrypted = task.encrypted
     perform_story(actor, task.story, lambda done: _tell(event="line", done=done, ids=ids))
     if task.leave_pending:
-        threading.Timer(0.2, gate.set).start()  # it stays pending: the closing is under way by then
-        store.close(wait=False)
+        close_leaving(store, gate)
     gate.set()
 
 

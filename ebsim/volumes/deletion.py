@@ -1,8 +1,8 @@
 """Deleting a managed volume: marked first, then its files, then its record.
 
 A volume with pending snapshots is only marked: they need its data, and do not depend on it
-otherwise (semantics section 1.2). Whoever lets go of it last goes on; after a crash, the next
-opener.
+otherwise (semantics section 1.2); so is one of which a copy is being made. Whoever lets go of it
+last goes on; after a crash, the next opener.
 """
 
 from dataclasses import asdict, replace
@@ -13,6 +13,7 @@ from ebsim.core.bin_stays import recycled
 from ebsim.core.changes import JournaledCommit, commit_journaled
 from ebsim.core.context import StoreContext
 from ebsim.core.events import volume_changed
+from ebsim.core.pending_copies import note_copy_ended, pending_copies
 from ebsim.core.successors import pending_of_volume
 from ebsim.core.volume_parent import release_origin
 from ebsim.core.volume_records import get_managed, put_managed
@@ -71,7 +72,8 @@ def mark_deleting(context: StoreContext, volume_id: VolumeId, *, never_had: bool
         volume = _deletable(writer, volume_id)
         put_managed(writer, replace(volume, state=VolumeState.DELETING))
 
-    context.catalog.update(change)
+    with context.reserve.released_if_low():
+        context.catalog.update(change)
     failpoints.reach("volume.marked")
 
 
@@ -110,16 +112,19 @@ def _deletable(reader: CatalogReader, volume_id: VolumeId) -> VolumeRecord:
 
 
 def finish_deletion(context: StoreContext, volume_id: VolumeId) -> None:
-    """Remove a volume that is marked and that no pending snapshot needs; the caller has its lock.
+    """Remove a volume that is marked and that nobody needs any more; the caller has its lock.
+
+    Pending snapshots need it, and copies of it that are being made.
 
     Raises:
         StoreError, LimitExceededError: It failed half-way; it can be done again.
     """
     with context.catalog.read() as reader:
         value = reader.get(Table.VOLUMES, volume_id.encode())
-        if value is None or not is_deleting(decode_volume(value)):
+        volume = None if value is None else decode_volume(value)
+        if volume is None or not is_deleting(volume):
             return
-        if pending_of_volume(reader, volume_id):
+        if pending_of_volume(reader, volume_id) or pending_copies(reader, volume):
             return
     try:
         if context.volumes_folder.name in context.files.list(context.path):
@@ -143,6 +148,7 @@ def _forget(commit: JournaledCommit, volume_id: VolumeId) -> None:
         key = volume.origin_id.encode() + number_key(volume.number)
         writer.delete(Table.VOLUME_ORIGINS, key)
     volume = release_origin(writer, commit.space, volume)
+    note_copy_ended(writer, volume)
     forget_writes(writer, volume.number)
     writer.delete(Table.VOLUMES, volume_id.encode())
     volume_changed(commit.context, writer, volume, "deleteVolume", "deleted")

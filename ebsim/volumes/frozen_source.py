@@ -9,7 +9,7 @@ from ebsim.core.extents import LeafWork
 from ebsim.core.stopping import StoppedError
 from ebsim.core.written_blocks import Flags, LeafWrites, find_writes
 from ebsim.errors import KEYRING_FAILURES, ErrorCode, SourceError, StoreError
-from ebsim.ids import SnapshotId
+from ebsim.ids import SnapshotId, VolumeId
 from ebsim.storage.catalog import Catalog
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.frozen import Frozen, find_point
@@ -61,9 +61,9 @@ class FrozenSource:
             raise StoppedError
         try:
             with self._share.using(lambda: self.stopped) as live:
-                point = _ensure_kept(live, self._snapshot_id)
+                point = ensure_kept(live, self._snapshot_id)
                 live.read_frozen(point, offset // BLOCK_SIZE, buffer)
-                _ensure_kept(live, self._snapshot_id)  # it may be lent before anybody asks again
+                ensure_kept(live, self._snapshot_id)  # it may be lent before anybody asks again
         except StoreError as error:
             if error.code in KEYRING_FAILURES:
                 raise
@@ -79,20 +79,20 @@ class FrozenSource:
         """
         with self._share.if_open() as live:
             if live is not None:
-                _ensure_kept(live, self._snapshot_id)
+                ensure_kept(live, self._snapshot_id)
 
     def close(self) -> None:
         """Do nothing: the volume stays open for others."""
 
 
-def _ensure_kept(live: LiveVolume, snapshot_id: SnapshotId) -> Frozen:
-    """Return the point in time of a snapshot.
+def ensure_kept(live: LiveVolume, needed_by: SnapshotId | VolumeId) -> Frozen:
+    """Return the point in time of a snapshot, or of a copy.
 
     Raises:
-        SourceError: A block could not be kept, or another process ended the snapshot.
+        SourceError: A block could not be kept, or another process ended what needs it.
     """
-    point = find_point(live.frozen, snapshot_id)
-    failure = f"{snapshot_id} is not pending any more" if point is None else point.failure
+    point = find_point(live.frozen, needed_by)
+    failure = f"{needed_by} is not pending any more" if point is None else point.failure
     if point is None or failure:
         raise SourceError(failure, ErrorCode.SOURCE_READ_FAILED)
     return point

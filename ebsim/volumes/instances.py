@@ -11,6 +11,7 @@ from ebsim.core import instances
 from ebsim.core.context import StoreContext
 from ebsim.core.image_operations import ImageOperations
 from ebsim.core.tag_operations import TagOperations
+from ebsim.core.tag_rules import check_tags, tag_values
 from ebsim.ids import new_instance_id, parse_instance_id, parse_volume_id
 from ebsim.images import Image, ImageState
 from ebsim.instances import (
@@ -67,22 +68,31 @@ class InstanceOperations:
             known = instances.made_by(self._context, request.client_token, digest)
             if known:
                 return tuple(self.get(each) for each in known)
-        return tuple(self._run(request, digest) for _ in range(count))
+        check_tags(request.tags)
+        check_tags(request.volume_tags)
+        made: list[Instance] = []
+        for _ in range(count):
+            made.append(self._run(request, digest, made))
+        return tuple(made)
 
-    def _run(self, request: InstanceRequest, digest: str) -> Instance:
+    def _run(self, request: InstanceRequest, digest: str, before: Sequence[Instance]) -> Instance:
+        """Make an instance of the reservation of those that the request has made before it."""
         zone = self._zone(request)
         root, devices = self._devices(request)
         made: dict[str, str] = {}
         try:
             for name, device in devices.items():
-                wanted = replace(device.volume, zone=zone)
+                tags = {**device.volume.tags, **request.volume_tags}
+                wanted = replace(device.volume, zone=zone, tags=tags)
                 made[name] = self._volumes.create(wanted).volume_id
         except BaseException:
             for volume_id in made.values():
                 self._volumes.delete(volume_id)
             raise
+        instance_id = new_instance_id(self._context.entropy)
+        own = f"r-{instance_id.removeprefix('i-')}"
         instance = Instance(
-            instance_id=new_instance_id(self._context.entropy),
+            instance_id=instance_id,
             owner=self._context.acting.account,
             state=InstanceState.RUNNING,
             zone=zone,
@@ -91,6 +101,9 @@ class InstanceOperations:
             root_device_name=root,
             launch_time_us=self._context.clock.now_us(),
             attachments=(),
+            reservation_id=before[0].reservation_id if before else own,
+            launch_index=len(before),
+            tags=tag_values(request.tags),
         )
         instances.add_instance(self._context, instance, request.client_token, digest)
         for name, volume_id in made.items():
@@ -284,6 +297,9 @@ class InstanceOperations:
 def _digest(request: InstanceRequest, count: int) -> str:
     """Return a hash of what a request asks for."""
     devices = {name: device and asdict(device) for name, device in request.devices.items()}
-    facts = [request.zone, request.image_id, request.instance_type, devices, count]
+    facts: list[object] = [request.zone, request.image_id, request.instance_type, devices, count]
+    tags = [dict(request.tags), dict(request.volume_tags)]
+    if any(tags):
+        facts.append(tags)
     asked = json.dumps(facts, sort_keys=True, default=dict)
     return hashlib.blake2b(asked.encode("ascii"), digest_size=16).hexdigest()

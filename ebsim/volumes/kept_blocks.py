@@ -2,7 +2,8 @@
 
 A block may be kept several times, for different epochs. A snapshot that ended epoch e reads the
 copy with the least `through` that is not less than e; with none, the block in the volume's file has
-not changed since. Nothing is kept while no snapshot is pending.
+not changed since. Nothing is kept while no snapshot is pending. Copies of volumes that are being
+made need them as pending snapshots do.
 
 Of an encrypted volume, what is kept is encrypted as in the volume's file, and the checksum is over
 that: whoever looks for damage needs no key.
@@ -122,8 +123,14 @@ class KeptBlocks:
             self._ciphers.open_block(block, stored, buffer)
         return True
 
+    def has_any(self, first: int, count: int, epoch: int) -> bool:
+        """Return whether any of these blocks is kept as it was at the end of an epoch."""
+        if not self._places:
+            return False
+        return any(self._find(each, epoch) is not None for each in range(first, first + count))
+
     def clear(self) -> None:
-        """Drop everything: no snapshot is pending any more.
+        """Drop everything: no point in time is needed any more.
 
         Raises:
             OSError: The file cannot be removed.

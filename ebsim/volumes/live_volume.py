@@ -5,7 +5,7 @@ one to a block in an epoch, which may have to
 
     load      fetch the rest of the block, if the volume was made from a snapshot and the block is
               not loaded yet (`ebsim.volumes.origin`);
-    keep      copy the block as it is, if a pending snapshot must not see the write
+    keep      copy the block as it is, if a pending snapshot or a copy must not see the write
               (`ebsim.volumes.kept_blocks`);
     intend    say durably that the leaf is going to be written to (`ebsim.volumes.intents`);
     note      that the block is written, in memory; `flush` makes it durable.
@@ -33,13 +33,7 @@ from ebsim.core.context import StoreContext
 from ebsim.core.domains import open_domain
 from ebsim.core.point_in_time import note_durable, note_lost, note_tracked
 from ebsim.core.volume_records import note_data_bytes
-from ebsim.core.written_blocks import (
-    Flags,
-    LeafWrites,
-    add_writes,
-    leaf_was_written,
-    no_flags,
-)
+from ebsim.core.written_blocks import LeafWrites, add_writes, no_flags
 from ebsim.errors import EbsimError, InvalidInputError
 from ebsim.format.records import VolumeRecord
 from ebsim.storage.catalog import CatalogWriter
@@ -47,6 +41,7 @@ from ebsim.storage.failures import is_no_space, read_failure, write_failure
 from ebsim.storage.reserve import DELETION_PART
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.frozen import Frozen, as_flags
+from ebsim.volumes.needed_blocks import NeededBlocks
 from ebsim.volumes.origin import Origin
 from ebsim.volumes.poisoning import closing_on_failure, poisoned
 from ebsim.volumes.volume_files import VolumeFiles
@@ -66,7 +61,7 @@ class LiveVolume:
         volume_id: The volume.
         number: Its number.
         stripes: Its locks; taken in this order by whoever takes several.
-        frozen: The points in time that pending snapshots need, oldest first.
+        frozen: The points in time that pending snapshots and copies need, oldest first.
         closed: Whether its files are closed.
     """
 
@@ -88,7 +83,7 @@ class LiveVolume:
         self._reach = 0  # up to where this process has written to the file
         self._durable_bytes = volume.data_bytes
         self._written: dict[int, bytearray] = {}
-        self._older: dict[int, Flags] = {}
+        self._needed = NeededBlocks(context, volume.number)
         self._unsaved: dict[tuple[int, int], bytearray] = {}
         self._mutex = threading.Lock()
         self._flushing = threading.Lock()
@@ -244,7 +239,7 @@ class LiveVolume:
             try:
                 self._data.sync()
             except OSError as error:
-                raise poisoned(self._context, error, self._files.data_path) from error
+                raise self._not_durable(error) from error
             failpoints.reach("flush.synced")
             with closing_on_failure(self._context):
                 self.save_writes(origin, taken, reach)
@@ -254,7 +249,8 @@ class LiveVolume:
         """Make durable, after a flush, what the points in time need that stay pending.
 
         Raises:
-            StoreError, LimitExceededError: It failed; they are good as long as the machine runs.
+            StoreError, LimitExceededError: It failed. They are lost if that was the sync; else they
+                are good as long as the machine runs.
         """
         frozen = self.frozen
         if not frozen:
@@ -262,12 +258,12 @@ class LiveVolume:
         try:
             self._files.kept.sync()
         except OSError as error:
-            raise poisoned(self._context, error, self._files.data_path) from error
+            raise self._not_durable(error) from error
         failpoints.reach("settle.synced")
 
         def change(writer: CatalogWriter) -> None:
             for point in frozen:
-                note_durable(writer, point.snapshot_id)
+                note_durable(writer, point.needed_by)
 
         self._context.catalog.update(change)
 
@@ -311,7 +307,7 @@ class LiveVolume:
                 if origin is not None and loaded:
                     origin.save(writer, loaded)
                 for point in untracked:
-                    note_tracked(writer, point.snapshot_id)
+                    note_tracked(writer, point.needed_by)
                 if longer:
                     note_data_bytes(writer, self.volume_id, durable)
 
@@ -335,13 +331,13 @@ class LiveVolume:
         with self._mutex:
             frozen.written, self._written = self._written, {}
             self._epoch += 1
-            self._older.clear()
+            self._needed.clear()
             self.frozen = [*self.frozen, frozen]
 
     def read_frozen(self, frozen: Frozen, block: int, buffer: memoryview) -> None:
         """Fill the buffer with a block as it was at a point in time.
 
-        Only for blocks written before it, and not through an older snapshot (`Frozen`).
+        Of a snapshot only for blocks written before it, and not through an older one (`Frozen`).
 
         Raises:
             CorruptionError: A block kept or loaded is damaged.
@@ -357,8 +353,17 @@ class LiveVolume:
                 raise read_failure(error, self._files.data_path) from error
             self._read_now(block, buffer)
 
+    def was_hole(self, frozen: Frozen, block: int, count: int = 1) -> bool:
+        """Return whether blocks held nothing at the point in time of a copy.
+
+        False, too, where they were kept: then `read_frozen` tells. What is a hole now was one, or
+        has been kept before it became one.
+        """
+        found = self.is_hole(block, count)
+        return found and not self._files.kept.has_any(block, count, frozen.epoch)
+
     def thaw(self, frozen: Frozen) -> None:
-        """Let go of a point in time; nothing is kept any more once no snapshot is pending.
+        """Let go of a point in time; nothing is kept any more once nobody needs any.
 
         Where its snapshot failed, the next one contains what was written before it; so that one
         needs these blocks kept from now on. Where it is completed, that costs little.
@@ -456,8 +461,9 @@ class LiveVolume:
         self._context.ensure_writable()
         self._context.reserve.ensure_room(self._files.data_path)
         frozen = self.frozen
-        if frozen and self._is_needed(frozen, block):
-            self._keep(frozen, block)
+        needing = self._needed.by(frozen, block) if frozen else []
+        if needing:
+            self._keep(needing, block)
             failpoints.reach("write.kept")
         if not whole:
             self._load_locked(block)
@@ -535,30 +541,6 @@ class LiveVolume:
         failpoints.reach("load.written")
         origin.mark_local(block)
 
-    def _is_needed(self, frozen: list[Frozen], block: int) -> bool:
-        """Return whether a pending snapshot has still to copy the block as it is now."""
-        if all(point.failure for point in frozen):
-            return False
-        if not all(point.tracked for point in frozen):
-            return True
-        leaf, entry = divmod(block, LEAF_BLOCKS)
-        for point in frozen:
-            flags = point.written.get(leaf)
-            if flags is not None and flags[entry]:
-                return True
-        return bool(self._written_before(leaf, frozen)[entry])
-
-    def _written_before(self, leaf: int, frozen: list[Frozen]) -> Flags:
-        """Return which blocks of a leaf the catalog counts as written in the frozen epochs."""
-        known = self._older.get(leaf)
-        if known is None:
-            with self._context.catalog.read() as reader:
-                known = leaf_was_written(
-                    reader, self.number, leaf, frozen[0].base_epoch, frozen[-1].epoch
-                )
-            self._older[leaf] = known
-        return known
-
     def _keep(self, frozen: list[Frozen], block: int) -> None:
         """Keep a block as it is. A snapshot for which that fails must not hold up the writer.
 
@@ -575,11 +557,24 @@ class LiveVolume:
         except (OSError, EbsimError) as error:
             self._lose(frozen, f"block {block} could not be kept when it was overwritten: {error}")
 
+    def _not_durable(self, error: OSError) -> EbsimError:
+        """Close the handle for writing after a failed sync, and return what to raise.
+
+        The points in time are lost: what the kernel still shows of them may never reach the disk,
+        and who opens the volume next would take what the disk has for them.
+        """
+        failure = poisoned(self._context, error, self._files.data_path)
+        with suppress(EbsimError):  # where not even that can be committed
+            self._lose(self.frozen, f"what it consists of could not be made durable: {failure}")
+        return failure
+
     def _lose(self, frozen: list[Frozen], reason: str) -> None:
         def change(writer: CatalogWriter) -> None:
             for point in frozen:
-                note_lost(writer, point.snapshot_id, reason)
+                note_lost(writer, point.needed_by, reason)
 
+        if not frozen:
+            return
         with self._context.reserve.released_if_low(keep=DELETION_PART):
             self._context.catalog.update(change)
         for point in frozen:

@@ -50,8 +50,8 @@ class ManagedVolumes:
 
     def resume(self) -> None:
         """Go on with what a process left: pending snapshots, loading, deletions."""
-        self.live.finish_deletions()
         drop_unfinished(self._context, self.live)
+        self.live.finish_deletions()
         self.snapshots.resume()
         reclaim_if_possible(self._context)
         self.background.resume()

@@ -7,6 +7,7 @@ from ebsim.caller import Caller
 from ebsim.core.block_maps import LEAF_BLOCKS
 from ebsim.core.context import StoreContext
 from ebsim.core.domains import open_domain
+from ebsim.core.pending_copies import pending_copies
 from ebsim.core.point_in_time import note_lost, note_opened
 from ebsim.core.rebuild_volumes import is_whole
 from ebsim.core.snapshots import get_snapshot
@@ -59,6 +60,7 @@ def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
     with context.catalog.read() as reader:
         volume = get_managed(reader, volume_id)
         pending = pending_of_volume(reader, volume_id)
+        copies = pending_copies(reader, volume)
     if volume.state not in _USABLE:
         raise refusals.volume_state(volume_id, volume.state, _USABLE)
     owners = context.acting_as(Caller(volume.owner, volume.region))
@@ -70,6 +72,7 @@ def open_live_volume(context: StoreContext, volume_id: VolumeId) -> LiveVolume:
             _ensure_whole(volume, files)
         volume = _make_good(context, volume, files, pending)
         frozen = [_frozen(context, each.snapshot_id) for each in pending]
+        frozen = sorted([*frozen, *map(frozen_for, copies)], key=lambda point: point.epoch)
         _load_kept(files, frozen)
         origin = Origin(owners, volume) if volume.origin_hold else None
         return LiveVolume(owners, volume, files, origin, frozen)
@@ -181,6 +184,14 @@ def _frozen(context: StoreContext, snapshot_id: SnapshotId) -> Frozen:
     )
 
 
+def frozen_for(copy: VolumeRecord) -> Frozen:
+    """Return the point in time that a copy needs of its source, whose writes are tracked."""
+    epoch = copy.source_epoch
+    return Frozen(
+        copy.volume_id, epoch, epoch, whole=True, tracked=True, failure=copy.source_failure
+    )
+
+
 def _maybe_written(reader: CatalogReader, volume: VolumeRecord, leaf: int) -> Flags:
     """Return the blocks of a leaf that a process can have written to without saying so.
 
@@ -192,7 +203,7 @@ def _maybe_written(reader: CatalogReader, volume: VolumeRecord, leaf: int) -> Fl
 
 
 def _load_kept(files: VolumeFiles, frozen: list[Frozen]) -> None:
-    """Find the blocks kept for pending snapshots; where they are damaged, those have failed."""
+    """Find the blocks kept for points in time; where they are damaged, these are lost."""
     try:
         if frozen:
             files.kept.load()

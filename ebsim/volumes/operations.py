@@ -99,8 +99,8 @@ class VolumeOperations:
     ) -> Volume:
         """Copy a volume as it is at this moment, within its Availability Zone; wait for it.
 
-        Writes to the volume wait until all of it is copied. The copy has no snapshots in common
-        with it: its first one is full.
+        Writes to the volume go on meanwhile. The copy has no snapshots in common with it: its first
+        one is full.
 
         Args:
             volume_id: The volume.

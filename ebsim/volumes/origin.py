@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ebsim.core.block_maps import LEAF_BLOCKS, find_leaf, load_page, walk_leaves
+from ebsim.core.block_places import BlockPlace, find_place
 from ebsim.core.context import StoreContext
-from ebsim.core.read import BlockLoader, BlockPlace, find_place
+from ebsim.core.read import BlockLoader
 from ebsim.core.written_blocks import Flags, no_flags, pack_flags, unpack_flags
 from ebsim.format.catalog_values import Table, pair_key
 from ebsim.format.records import VolumeRecord

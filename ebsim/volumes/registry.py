@@ -70,11 +70,16 @@ class LiveVolumes:
     Args:
         context: The store.
         pause: Waits so many seconds.
+
+    Attributes:
+        freezing: Held by whoever fixes points in time, from the transaction that begins the next
+            epochs of volumes until their live data follow.
     """
 
     def __init__(
         self, context: StoreContext, pause: Callable[[float], object] | None = None
     ) -> None:
+        self.freezing = threading.Lock()
         self._context = context
         self._turns = Turns(context, pause or threading.Event().wait)
         self._entries: dict[VolumeId, _Entry] = {}

@@ -50,6 +50,7 @@ from ebsim.results import SnapshotState
 from ebsim.storage.catalog import CatalogReader, CatalogWriter
 from ebsim.storage.reserve import DELETION_PART
 from ebsim.volumes.beginning import begin_snapshots, check_request
+from ebsim.volumes.copying import thaw_ended
 from ebsim.volumes.frozen import Frozen
 from ebsim.volumes.frozen_source import WrittenPlan
 from ebsim.volumes.live_volume import LiveVolume
@@ -72,7 +73,7 @@ class SnapshotQueue:
         self._context = context
         self._volumes = volumes
         self._before_copy = before_copy
-        self._creating = threading.Lock()
+        self._creating = volumes.freezing
         self._locked: dict[SnapshotId, EbsimError] = {}
         self._changed = threading.Condition()
         self._jobs: dict[VolumeId, deque[SnapshotJob]] = {}
@@ -96,6 +97,7 @@ class SnapshotQueue:
             for volume_id in sorted(volume_ids):  # so that two never wait for each other
                 found[volume_id] = self._acquire(volume_id)
                 undo.callback(self._volumes.release, found[volume_id])
+                thaw_ended(self._context, found[volume_id])  # or what is kept would only grow
             lives = [found[volume_id] for volume_id in volume_ids]
             with self._creating:
                 session = current_session(self._context).number
@@ -163,7 +165,7 @@ class SnapshotQueue:
             except EbsimError as error:
                 self._cannot_resume(records, error)
                 return
-            points = {point.snapshot_id for live in lives for point in live.frozen}
+            points = {point.needed_by for live in lives for point in live.frozen}
             if not points >= {record.snapshot_id for record in records}:
                 return  # somebody else ended one meanwhile
             undo.pop_all()
@@ -232,7 +234,7 @@ class SnapshotQueue:
                     )
                 live = self._volumes.find(record.volume_id)
                 for point in [] if live is None else list(live.frozen):
-                    if live is not None and point.snapshot_id == record.snapshot_id:
+                    if live is not None and point.needed_by == record.snapshot_id:
                         live.thaw(point)
             self._volumes.finish_deletions()  # a volume may have waited for them alone
 

@@ -56,21 +56,26 @@ class Turns:
 
         Raises:
             ConflictError: Unavailable: it was waited for long enough, or too many wait already.
+            EbsimError: `Patience.ensure_worthwhile` raised it.
         """
         patience = self._context.state.patience
         waited = 0.0
-        told = False
+        looks = 0
         with ExitStack() as stack:
 
             def wait() -> None:
-                nonlocal waited, told
+                nonlocal waited, looks
                 if not waited:
                     self._register(volume_id, stack, patience.waiting_max)
                 if waited >= patience.seconds:
                     raise refusals.volume_busy(volume_id)
-                if waited >= patience.told_after_s and not told:
-                    told = True
-                    patience.told(f"waiting for volume {volume_id}: another process has it open")
+                if waited >= patience.told_after_s * (looks + 1):
+                    looks += 1
+                    patience.ensure_worthwhile()
+                    if looks == 1:
+                        patience.told(
+                            f"waiting for volume {volume_id}: another process has it open"
+                        )
                 self._pause(STEP_S)
                 waited += STEP_S
 

@@ -305,6 +305,24 @@ class CatalogTests(ABC):
     def _fail(_writer: CatalogWriter) -> None:
         raise UnrelatedError
 
+    def test_each_commit_has_a_greater_number(self, catalog: Catalog) -> None:
+        before = catalog.last_commit()
+        with catalog.read(), pytest.raises(UnrelatedError):
+            catalog.update(self._fail)
+        assert catalog.last_commit() == before
+
+        catalog.update(lambda writer: writer.put(Table.PAGES, b"p", b"1"))
+
+        assert catalog.last_commit() > before
+
+    def test_view_tells_which_commit_it_shows(self, catalog: Catalog) -> None:
+        with catalog.read() as reader:
+            before = catalog.last_commit()
+            catalog.update(lambda writer: writer.put(Table.PAGES, b"p", b"1"))
+            assert reader.commit == before
+        with catalog.read() as reader:
+            assert reader.commit == catalog.last_commit() > before
+
     # size
 
     def test_size_grows_with_what_is_in_it(self, catalog: Catalog) -> None:

@@ -43,6 +43,7 @@ from ebsim.testing.contents import NOISE, TAIL, TEXT, noise_block
 from ebsim.testing.damage import damage_block, vouch_for_catalog
 from ebsim.testing.forked_process import start_script
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.leaving import close_leaving
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import FailingSource, disk_of
 
@@ -344,13 +345,13 @@ def test_catalog_that_is_only_not_the_newest_keeps_what_it_alone_knows(
     old = (folder / DATABASE).read_bytes()
     if later == "tagged":
         store.tags.create([store.list_snapshots()[0].snapshot_id], {"told": "a"})
-        threading.Timer(0.01, gate.set).start()  # it is told to stay pending before
+        close_leaving(store, gate)
     else:
         gate.set()
         store.wait_snapshots([pending])
     if later == "deleted":
         store.delete_snapshots([failed, pending])
-    store.close(wait=later != "tagged")
+    store.close()
     (folder / DATABASE).write_bytes(old)
     (folder / STATE_NAME).unlink()
 

@@ -7,14 +7,15 @@ What must hold afterwards. Every snapshot is there with its bytes and charges, a
 prove sound, nothing that nobody refers to is left, and the compaction can be done again.
 """
 
-import random
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from ebsim.engine import Store
 from ebsim.errors import EbsimError
 from ebsim.storage.segments import LocalSegmentWriter
+from ebsim.testing.deaths import die_at_each_step
 from ebsim.testing.invariants import assert_healthy, assert_store_matches
 from ebsim.testing.machine_nights import MachineNights
 from ebsim.testing.memory_store import SEGMENTS
@@ -33,9 +34,9 @@ class Run(MachineNights):
             store.delete_snapshots(self.ids[1:2])
         self.model.delete(self.ids[1:2])
 
-    def compact(self, die_at: int | None) -> bool:
+    def act(self, die_at: int | None) -> bool:
         """Return whether the process died before the end; it is dead now."""
-        return self.until_dead(die_at, self.check_compacted)
+        return self.machine.until_dead(die_at, self.check_compacted)
 
     def check_compacted(self, store: Store) -> None:
         assert store.compact().damaged == ()
@@ -55,44 +56,23 @@ class Run(MachineNights):
             assert_healthy(store, orphan_bytes_max=0)
 
 
-def die_at_each_step(folder: Path, ending: str) -> None:
-    """Have a compaction die at each of its steps, and look at what is left."""
-    chance = random.Random(ending)
-    step = 0
-    while True:
-        step += 1
-        (place := folder / str(step)).mkdir()
-        run = Run(place)
-        died = run.compact(step)
-        if ending == "power cut":
-            run.machine.cut_power(chance)
-        elif ending == "killed again":
-            run.compact(chance.randrange(1, 40))
-        try:
-            run.assert_survived()
-        except BaseException as error:
-            error.add_note(f"died at step {step}")
-            raise
-        if not died:
-            assert step > 20
-            return
+def compaction_dies(folder: Path, ending: str, attempt: type[Run] = Run) -> None:
+    die_at_each_step(attempt, folder, ending, steps=(20, 40))
 
 
 @pytest.mark.parametrize("ending", ["killed", "power cut", "killed again"])
 def test_died_at_each_step(fast_path: Path, ending: str) -> None:
     """F4, F6, F7, F9: no acknowledged effect is lost, whatever the step."""
-    die_at_each_step(fast_path, ending)
+    compaction_dies(fast_path, ending)
 
 
-def test_missing_sync_is_noticed(fast_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sync_is_noticed(fast_path: Path) -> None:
     """The test above can fail: without the sync of the copies, a power cut loses some."""
-    compact = Run.compact
 
-    def without_sync(run: Run, die_at: int | None) -> bool:
-        with monkeypatch.context() as patch:
-            patch.setattr(LocalSegmentWriter, "sync", lambda _self: None)
-            return compact(run, die_at)
+    class Unsynced(Run):
+        def act(self, die_at: int | None) -> bool:
+            with mock.patch.object(LocalSegmentWriter, "sync", return_value=None):
+                return super().act(die_at)
 
-    monkeypatch.setattr(Run, "compact", without_sync)
     with pytest.raises((AssertionError, EbsimError)):
-        die_at_each_step(fast_path, "power cut")
+        compaction_dies(fast_path, "power cut", attempt=Unsynced)

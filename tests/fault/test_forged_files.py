@@ -22,17 +22,11 @@ from ebsim.format.segment import (
 )
 from ebsim.testing.contents import NOISE, TEXT, noise_block
 from ebsim.testing.damage import place_of_block, segment_files
-from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE, MIB
 
 OTHER = noise_block(1)
 MEMORY_MAX = 24 * MIB
-
-
-@pytest.fixture
-def seams() -> Seams:
-    return Seams(clock=ManualClock(), entropy=SeededEntropy())
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from ebsim.keys.keyring import Keyring
 from ebsim.keys.keyring_file import decode_document
 from ebsim.keys.open_keyring import KeyringSeams
 from ebsim.keys.unlocking import ScryptCost, Unlocking
+from ebsim.testing.descriptors import no_descriptor_left
 from ebsim.testing.seams import SeededEntropy
 
 PASSPHRASE = "correct-horse-battery"
@@ -292,9 +293,11 @@ def test_descriptors_of_a_process_in_the_background_are_no_others(
 ) -> None:
     """Neither end of the pipe stays open here, so that nobody reads the passphrase later."""
     Store.create(store_path, seams).close()
-    before = set(os.listdir("/proc/self/fd"))
-    started = BackgroundProcesses(KeyOptions(typed=PASSPHRASE)).start(store_path, ["key", "list"])
-    assert set(os.listdir("/proc/self/fd")) == before
+    with no_descriptor_left():
+        before = set(os.listdir("/proc/self/fd"))
+        background = BackgroundProcesses(KeyOptions(typed=PASSPHRASE))
+        started = background.start(store_path, ["key", "list"])
+        assert set(os.listdir("/proc/self/fd")) == before
     os.waitpid(started, 0)
 
 

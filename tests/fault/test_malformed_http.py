@@ -39,7 +39,7 @@ LONG = os.environ.get("EBSIM_TEST_PROFILE") == "long"
 OVER_SOCKET = 25_000 if LONG else 500
 IN_PROCESS = 25_000 if LONG else 1000
 GROWTH_MAX = 96 * 1024 * 1024
-WAIT_S = 20
+WAIT_S = 120
 
 CANARY = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 """Whoever takes a body, or half of one, for the next request answers this with 200."""

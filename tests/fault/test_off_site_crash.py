@@ -16,6 +16,7 @@ import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -34,6 +35,7 @@ from ebsim.off_site import OffSiteRequest
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.storage.segments import LocalSegmentStore, LocalSegmentWriter
 from ebsim.testing.contents import palette_block
+from ebsim.testing.deaths import die_at_each_step
 from ebsim.testing.forked_process import run_script
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.machine import Killed, Machine
@@ -105,17 +107,9 @@ class Run:
         self.source = source
         self.expected = [signature(source, each) for each in source.list_snapshots()]
 
-    def copy(self, die_at: int | tuple[str, int] | None) -> bool:
+    def act(self, die_at: int | tuple[str, int] | None) -> bool:
         """Return whether the process died before the end; it is dead now."""
-        process = self.machine.start(die_at)
-        try:
-            with process.open() as store:
-                self.source.copy_to(store, ALL)
-        except Killed:
-            return True
-        finally:
-            process.kill()
-        return False
+        return self.machine.until_dead(die_at, lambda store: self.source.copy_to(store, ALL))
 
     def failpoints(self, die_at: tuple[str, int] | None = None) -> list[tuple[str, int]]:
         """Copy, dying at a hit of a failpoint; return every hit of each."""
@@ -162,34 +156,18 @@ class Run:
         assert store.stats().blocks == TOTAL
 
 
-def die_at_each_step(folder: Path, source: Store, ending: str, stride: int = STRIDE) -> None:
-    """Have copying die at its steps, one after the other, and look at what is left."""
-    chance = random.Random(ending)
-    step, resumed = 1 - stride, 0
-    while True:
-        step += stride * (1 if ending == "killed" else chance.randrange(1, 3))
-        (place := folder / str(step)).mkdir()
-        run = Run(place, source)
-        died = run.copy(step)
-        if ending == "power cut":
-            run.machine.cut_power(chance)
-        elif ending == "killed again":
-            run.copy(chance.randrange(1, 80))
-        try:
-            resumed += run.assert_survived()
-        except BaseException as error:
-            error.add_note(f"died at step {step}")
-            raise
-        if not died:
-            assert step > 60
-            assert resumed > 10 // stride
-            return
+def copying_dies(
+    folder: Path, source: Store, ending: str, stride: int = STRIDE, attempt: type[Run] = Run
+) -> None:
+    strides = range(stride, 3 * stride, stride)
+    resumed = die_at_each_step(lambda place: attempt(place, source), folder, ending, strides)
+    assert sum(resumed) > 10 // stride
 
 
 @pytest.mark.parametrize("ending", ["killed", "power cut", "killed again"])
 def test_died_at_each_step(fast_path: Path, source: Store, ending: str) -> None:
     """F2, F3, F6, F7: absent, pending or completed; and it goes on where it was."""
-    die_at_each_step(fast_path, source, ending)
+    copying_dies(fast_path, source, ending)
 
 
 @pytest.mark.parametrize("ending", ["killed", "power cut"])
@@ -197,7 +175,7 @@ def test_encrypted_copies_died_at_some_steps(
     fast_path: Path, sealed_source: Store, ending: str
 ) -> None:
     """The same where the other store gets its keyring, and its data key, on the way."""
-    die_at_each_step(fast_path, sealed_source, ending, stride=5 if STRIDE == 1 else 10)
+    copying_dies(fast_path, sealed_source, ending, stride=5 if STRIDE == 1 else 10)
 
 
 def test_died_at_each_failpoint(fast_path: Path, source: Store) -> None:
@@ -278,7 +256,7 @@ def test_what_is_left_can_be_deleted(fast_path: Path, source: Store) -> None:
     for step in range(5, 200, 7):
         (place := fast_path / str(step)).mkdir()
         run = Run(place, source)
-        if not run.copy(step):
+        if not run.act(step):
             return
         process = run.machine.start(step % 23 + 1)
         try:
@@ -329,20 +307,13 @@ def test_interrupted_copy_goes_on(
 def test_base_that_is_deleted_on_the_way(fast_path: Path, source: Store) -> None:
     """What a copy that is left pending is incremental on may go, here and there."""
     first, second = source.list_snapshots()
+    wanted = OffSiteRequest(snapshot_ids=[second.snapshot_id])
     for step in range(1, 100, 3):
         (place := fast_path / str(step)).mkdir()
         run = Run(place, source)
         with run.machine.start().open() as store:
             source.copy_to(store, OffSiteRequest(snapshot_ids=[first.snapshot_id]))
-        wanted = OffSiteRequest(snapshot_ids=[second.snapshot_id])
-        process = run.machine.start(step)
-        try:
-            with process.open() as store:
-                source.copy_to(store, wanted)
-        except Killed:
-            pass
-        finally:
-            process.kill()
+        run.machine.until_dead(step, lambda store: source.copy_to(store, wanted))
         with run.machine.start().open() as store:
             store.delete_snapshots([store.list_snapshots()[0].snapshot_id])
             assert_healthy(store, orphan_bytes_max=0)
@@ -417,20 +388,16 @@ def test_what_reads_back_as_something_else_is_never_referred_to(
     run.assert_survived()
 
 
-def test_missing_sync_is_noticed(
-    fast_path: Path, source: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_sync_is_noticed(fast_path: Path, source: Store) -> None:
     """The test above can fail: without the sync of what was copied, a power cut loses it."""
-    copy = Run.copy
 
-    def without_sync(run: Run, die_at: int | None) -> bool:
-        with monkeypatch.context() as patch:
-            patch.setattr(LocalSegmentWriter, "sync", lambda _self: None)
-            return copy(run, die_at)
+    class Unsynced(Run):
+        def act(self, die_at: int | tuple[str, int] | None) -> bool:
+            with mock.patch.object(LocalSegmentWriter, "sync", return_value=None):
+                return super().act(die_at)
 
-    monkeypatch.setattr(Run, "copy", without_sync)
     with pytest.raises((AssertionError, EbsimError)):
-        die_at_each_step(fast_path, source, "power cut")
+        copying_dies(fast_path, source, "power cut", attempt=Unsynced)
 
 
 def test_unreadable_folder_is_no_success(

@@ -30,11 +30,6 @@ LONG = os.environ.get("EBSIM_TEST_PROFILE") == "long"
 Contents = dict[str, list[bytes]]
 
 
-@pytest.fixture
-def seams() -> Seams:
-    return Seams(clock=ManualClock(), entropy=SeededEntropy())
-
-
 def make_store(folder: Path, seams: Seams) -> list[str]:
     """Make a store with three snapshots of one disk; return the ids of two that are deleted."""
     disk = MemorySource("memory:disk", 4 * BLOCK_SIZE)

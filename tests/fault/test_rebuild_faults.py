@@ -18,7 +18,7 @@ from ebsim.testing.contents import palette_block
 from ebsim.testing.damage import damage_block, flip_bit, segment_files
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.memory_store import leave_as_if_killed
-from ebsim.testing.seams import ManualClock, SeededEntropy
+from ebsim.testing.seams import SeededEntropy
 from ebsim.testing.sources import MemorySource
 from ebsim.units import BLOCK_SIZE
 
@@ -69,11 +69,6 @@ class MortalFiles(PosixFiles):
     def open(self, path: Path, *, writable: bool = False) -> File:
         self.step()
         return super().open(path, writable=writable)
-
-
-@pytest.fixture
-def seams() -> Seams:
-    return Seams(clock=ManualClock(), entropy=SeededEntropy())
 
 
 @pytest.fixture

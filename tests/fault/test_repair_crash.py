@@ -16,6 +16,7 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -32,6 +33,7 @@ from ebsim.format.segment import (
 from ebsim.storage.segment_scan import ScannedRecord, scan_segment
 from ebsim.storage.segments import LocalSegmentWriter
 from ebsim.testing.contents import palette_block
+from ebsim.testing.deaths import die_at_each_step
 from ebsim.testing.invariants import assert_healthy, assert_store_matches
 from ebsim.testing.machine_nights import MachineNights
 from ebsim.testing.memory_store import SEGMENTS
@@ -110,9 +112,9 @@ class Run(MachineNights):
             files.open(SEGMENTS / name, writable=True).sync()
         files.sync_directory(SEGMENTS)
 
-    def repair(self, die_at: int | None) -> bool:
+    def act(self, die_at: int | None) -> bool:
         """Return whether the process died before the end; it is dead now."""
-        return self.until_dead(die_at, self.check_repaired)
+        return self.machine.until_dead(die_at, self.check_repaired)
 
     def check_repaired(self, store: Store) -> None:
         report = store.repair()
@@ -160,47 +162,26 @@ def hash_of(number: int) -> bytes:
     return hash_block(memoryview(palette_block(number)), HASH_KEY)
 
 
-def die_at_each_step(folder: Path, ending: str) -> None:
-    """Have a repair die at its steps, one after the other, and look at what is left."""
-    chance = random.Random(ending)
-    step = 1 - STRIDE
-    while True:
-        step += STRIDE * (1 if ending == "killed" else chance.randrange(1, 4))
-        (place := folder / str(step)).mkdir()
-        run = Run(place)
-        died = run.repair(step)
-        if ending == "power cut":
-            run.machine.cut_power(chance)
-        elif ending == "killed again":
-            run.repair(chance.randrange(1, 80))
-        try:
-            run.assert_survived()
-        except BaseException as error:
-            error.add_note(f"died at step {step}")
-            raise
-        if not died:
-            assert step > 60
-            return
+def repair_dies(folder: Path, ending: str, attempt: type[Run] = Run) -> None:
+    die_at_each_step(attempt, folder, ending, range(STRIDE, 4 * STRIDE, STRIDE))
 
 
 @pytest.mark.parametrize("ending", ["killed", "power cut", "killed again"])
 def test_died_at_each_step(fast_path: Path, ending: str) -> None:
     """F5, F6, F7: it can be done again, and nothing that was acknowledged is lost."""
-    die_at_each_step(fast_path, ending)
+    repair_dies(fast_path, ending)
 
 
-def test_missing_sync_is_noticed(fast_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sync_is_noticed(fast_path: Path) -> None:
     """The test above can fail: without the sync of what was written anew, a power cut loses it."""
-    repair = Run.repair
 
-    def without_sync(run: Run, die_at: int | None) -> bool:
-        with monkeypatch.context() as patch:
-            patch.setattr(LocalSegmentWriter, "sync", lambda _self: None)
-            return repair(run, die_at)
+    class Unsynced(Run):
+        def act(self, die_at: int | None) -> bool:
+            with mock.patch.object(LocalSegmentWriter, "sync", return_value=None):
+                return super().act(die_at)
 
-    monkeypatch.setattr(Run, "repair", without_sync)
     with pytest.raises((AssertionError, EbsimError)):
-        die_at_each_step(fast_path, "power cut")
+        repair_dies(fast_path, "power cut", attempt=Unsynced)
 
 
 def test_damage_that_is_not_set_aside_is_noticed(
@@ -211,7 +192,7 @@ def test_damage_that_is_not_set_aside_is_noticed(
         "ebsim.storage.set_aside.SetAside.keep", lambda _self, found: ["" for _ in found]
     )
     run = Run(fast_path)
-    run.repair(None)
+    run.act(None)
     with pytest.raises((AssertionError, OSError)):
         run.assert_survived()
 

@@ -17,8 +17,9 @@ import pytest
 
 from ebsim.config import SnapshotOptions
 from ebsim.core import compact_plan
+from ebsim.core.block_places import find_place
 from ebsim.core.domains import list_domains, put_domain
-from ebsim.core.read import BlockLoader, find_place
+from ebsim.core.read import BlockLoader
 from ebsim.core.snapshots import get_snapshot
 from ebsim.engine import Seams, Store
 from ebsim.errors import CorruptionError, EbsimError, WrongKeyError

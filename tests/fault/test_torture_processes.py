@@ -1,6 +1,7 @@
 """The campaign of several processes finds what it is for; its judge, rule by rule."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ HOLDS = describe("0.0", (1, 2, 3))
         ("delete_one_more", "nobody had deleted|deleted by nobody|without a cause|lacks"),
         ("delete_nothing", "had deleted"),
         ("read_zeros", "block . is not"),
-        ("write_nothing", "block . is not"),
+        ("write_nothing", r"block . (of a copy of .* )?is (not|another)"),
         ("hold_no_lock", "."),
     ],
 )
@@ -36,6 +37,8 @@ def test_deliberate_fault_is_found(
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
     campaign = Processes(sabotage=f"process_sabotage:{fault}", operations=160)
+    if fault == "hold_no_lock":  # whoever waits for ever shows it, too
+        campaign = replace(campaign, patience_s=(60, 3))
 
     with campaign.prepare(1, fast_path) as run_case:
 

@@ -6,6 +6,8 @@ then is the first one let go. Afterwards both have succeeded and nothing is dama
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.slow
 FIRST = (4, 8, 12, 16, 20, 24)
 CHANGED = (4, 8, 12, 28, 32, 24)
 OTHER = (24, 36, 8, 40)
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 def image(blocks: tuple[int, ...]) -> bytes:
@@ -74,6 +76,22 @@ def with_one(store_path: Path) -> str:
         return store.create_snapshot(disk_of_numbers("memory:web", FIRST)).snapshot_id
 
 
+def creating(
+    store: Path, disk: str = "memory:web", blocks: tuple[int, ...] = CHANGED, **moment: Any
+) -> Task:
+    """Return the task of taking a snapshot, which waits at a moment: by default its first read."""
+    pause = moment or {"pause_at_read": 1}
+    return Task(store=str(store), operation="create", disk=disk, blocks=blocks, **pause)
+
+
+@contextmanager
+def held(task: Task) -> Iterator[Worker]:
+    """Have a process do something, and wait in the middle of it."""
+    with Worker(task) as holding:
+        holding.wait_for("paused")
+        yield holding
+
+
 def both_end(holding: Worker, other: Worker) -> tuple[Event, Event]:
     """Let the one that was held go on as soon as the other went that far, or waits, or is done."""
     event = other.wait_for("paused", "note", "done", "failed")
@@ -87,24 +105,10 @@ def both_end(holding: Worker, other: Worker) -> tuple[Event, Event]:
 
 def test_snapshots_of_two_sources_at_once(store_path: Path, with_one: str) -> None:
     """The two have a block in common, and one with what is stored already."""
-    web = Task(
-        store=str(store_path),
-        operation="create",
-        disk="memory:web",
-        blocks=CHANGED,
-        pause_at_read=1,
-    )
-    other = Task(
-        store=str(store_path),
-        operation="create",
-        disk="memory:other",
-        blocks=OTHER,
-        pause_at_read=1,
-    )
-    with Worker(web) as holding:
-        holding.wait_for("paused")
-        with Worker(other) as beside:
-            events = both_end(holding, beside)
+    web = creating(store_path)
+    other = creating(store_path, "memory:other", OTHER)
+    with held(web) as holding, Worker(other) as beside:
+        events = both_end(holding, beside)
 
     assert [event["event"] for event in events] == ["done", "done"]
     with Store.open(store_path) as store:
@@ -115,22 +119,14 @@ def test_snapshots_of_two_sources_at_once(store_path: Path, with_one: str) -> No
 
 def test_snapshots_of_one_source_at_once(store_path: Path, with_one: str) -> None:
     """They complete one after the other, the second incremental on the first."""
-    task = Task(
-        store=str(store_path),
-        operation="create",
-        disk="memory:web",
-        blocks=CHANGED,
-        pause_at_read=1,
-    )
-    with Worker(task) as holding:
-        holding.wait_for("paused")
-        with Worker(task) as beside:
-            event = beside.wait_for("paused", "note")
-            holding.go_on()
-            if event["event"] == "note":
-                beside.wait_for("paused")
-            beside.go_on()
-            events = holding.wait_for("done", "failed"), beside.wait_for("done", "failed")
+    task = creating(store_path)
+    with held(task) as holding, Worker(task) as beside:
+        event = beside.wait_for("paused", "note")
+        holding.go_on()
+        if event["event"] == "note":
+            beside.wait_for("paused")
+        beside.go_on()
+        events = holding.wait_for("done", "failed"), beside.wait_for("done", "failed")
 
     assert [event["event"] for event in events] == ["done", "done"]
     with Store.open(store_path) as store:
@@ -144,16 +140,8 @@ def test_parent_is_deleted_while_its_child_is_made(
     store_path: Path, with_one: str, moment: dict[str, Any]
 ) -> None:
     """The pending snapshot keeps blocks of its parent, which goes: none of them may be lost."""
-    create = Task(
-        store=str(store_path),
-        operation="create",
-        disk="memory:web",
-        blocks=CHANGED,
-        **moment,
-    )
     delete = Task(store=str(store_path), operation="delete", snapshot_ids=(with_one,))
-    with Worker(create) as holding:
-        holding.wait_for("paused")
+    with held(creating(store_path, **moment)) as holding:
         with Worker(delete) as beside:
             assert [event["event"] for event in beside.events()] == ["opened", "done"]
         holding.go_on()
@@ -177,12 +165,8 @@ def test_block_is_freed_while_another_snapshot_is_about_to_refer_to_it(
 
     Two blocks of the snapshot that is held are in the store when it begins, and gone when it ends.
     """
-    create = Task(
-        store=str(store_path), operation="create", disk="memory:other", blocks=OTHER, **moment
-    )
     delete = Task(store=str(store_path), operation="delete", snapshot_ids=(with_one,))
-    with Worker(create) as holding:
-        holding.wait_for("paused")
+    with held(creating(store_path, "memory:other", OTHER, **moment)) as holding:
         before = allocated_bytes(store_path / "segments")
         with Worker(delete) as beside:
             assert [event["event"] for event in beside.events()] == ["opened", "done"]
@@ -205,15 +189,7 @@ def allocated_bytes(folder: Path) -> int:
 
 def test_pending_snapshot_is_shown_by_others(store_path: Path, with_one: str) -> None:
     """A store that is opened beside a running snapshot does not take it for dead."""
-    task = Task(
-        store=str(store_path),
-        operation="create",
-        disk="memory:web",
-        blocks=CHANGED,
-        pause_at_read=1,
-    )
-    with Worker(task) as holding:
-        holding.wait_for("paused")
+    with held(creating(store_path)) as holding:
         with Store.open(store_path) as store:
             old, pending = sorted(store.list_snapshots(), key=lambda shown: shown.state)
             assert (old.state, pending.state) == (SnapshotState.COMPLETED, SnapshotState.PENDING)
@@ -233,18 +209,10 @@ def test_restore_beside_a_snapshot_that_is_made(
 ) -> None:
     """Reading never waits for a writer."""
     target = fast_path / "out.img"
-    create = Task(
-        store=str(store_path),
-        operation="create",
-        disk="memory:web",
-        blocks=CHANGED,
-        pause_at_read=1,
-    )
     restore = Task(
         store=str(store_path), operation="restore", snapshot_ids=(with_one,), target=str(target)
     )
-    with Worker(create) as holding:
-        holding.wait_for("paused")
+    with held(creating(store_path)) as holding:
         with Worker(restore) as beside:
             assert beside.wait_for("done", "failed", "note")["event"] == "done"
         holding.go_on()

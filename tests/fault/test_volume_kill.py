@@ -154,21 +154,11 @@ HELD: tuple[Line, ...] = (
 )
 
 
-def until_told(worker: Worker, lines: int) -> Ids:
-    """Wait until so many lines are done; return the ids."""
-    while True:
-        event = worker.wait_for("line", "failed")
-        assert event["event"] == "line", event
-        if event["done"] == lines:
-            ids: Ids = event["ids"]
-            return ids
-
-
 def test_volume_that_another_process_has_open_is_refused(fast_path: Path) -> None:
     path = fast_path / "store"
     task = Task(store=make_store(path), operation="story", story=(*HELD, ("ask",)))
     with Worker(task) as worker:
-        ids = until_told(worker, len(HELD))
+        ids = worker.wait_for_lines(len(HELD))
         with Store.open(path) as store:
             store.patience = Patience(seconds=0.1)
             volume = ids["v"]
@@ -195,11 +185,11 @@ def test_parent_is_deleted_by_another_process(fast_path: Path) -> None:
     path = fast_path / "store"
     story = (*HELD, ("ask",), ("wait", "s2"), ("write", "v", 1, 24), ("snapshot", "v", "s3"))
     with Worker(Task(store=make_store(path), operation="story", story=story)) as worker:
-        ids = until_told(worker, len(HELD))
+        ids = worker.wait_for_lines(len(HELD))
         with Store.open(path) as store:
             store.delete_snapshots([ids["s1"]])
         worker.go_on()
-        ids = until_told(worker, len(story))
+        ids = worker.wait_for_lines(len(story))
         worker.wait_for("done")
 
     with Store.open(path) as store:
@@ -218,7 +208,7 @@ def test_pending_snapshot_is_deleted_by_another_process(fast_path: Path) -> None
     path = fast_path / "store"
     task = Task(store=make_store(path), operation="story", story=(*HELD, ("ask",)))
     with Worker(task) as worker:
-        ids = until_told(worker, len(HELD))
+        ids = worker.wait_for_lines(len(HELD))
         with Store.open(path) as store:
             store.delete_snapshots([ids["s2"]])
             assert store.get_snapshot(ids["s2"]).state is SnapshotState.PENDING

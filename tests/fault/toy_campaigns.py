@@ -7,23 +7,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 
 BAD_CASE = 7
 
 
 @dataclass(frozen=True)
-class Toy:
+class Toy(Campaign):
     """Counts; at case 7 it does what its name says."""
 
     name: str
     cases: int = 40
     sample: int = 4
-    reason: str | None = None
+    reason: str = ""
     promise: str = "numbers stay numbers"
     excludes: str = "everything else"
 
-    def missing(self) -> str | None:
+    def missing(self) -> str:
         return self.reason
 
     @contextmanager

@@ -3,12 +3,11 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from ebsim.testing.aws_service import Service, refusal, running_service
+from ebsim.testing.aws_service import Service, refusal
 
 pytest.importorskip("boto3")
 
@@ -18,12 +17,6 @@ from ebsim.units import BLOCK_SIZE
 BEFORE, AFTER = b"before".ljust(BLOCK_SIZE, b"."), b"after".ljust(BLOCK_SIZE, b".")
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Service]:
-    with running_service() as service:
-        yield service
-
-
 def ebsim(aws: Service, *arguments: str, given: bytes = b"") -> bytes:
     """Run a command in a process of its own and return what it prints."""
     done = subprocess.run(
@@ -31,7 +24,7 @@ def ebsim(aws: Service, *arguments: str, given: bytes = b"") -> bytes:
         env={**os.environ, "EBSIM_STORE": str(aws.harness.path)},
         input=given,
         capture_output=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -41,7 +34,7 @@ def ebsim(aws: Service, *arguments: str, given: bytes = b"") -> bytes:
 
 def wait_completed(aws: Service, snapshot: str) -> None:
     aws.ec2.get_waiter("snapshot_completed").wait(
-        SnapshotIds=[snapshot], WaiterConfig={"Delay": 0, "MaxAttempts": 600}
+        SnapshotIds=[snapshot], WaiterConfig={"Delay": 0, "MaxAttempts": 20_000}
     )
 
 

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError  # noqa: E402
 from ebsim.server.operations import load_operations  # noqa: E402
 
 ZONE = "us-east-1a"
-QUICK = {"Delay": 0, "MaxAttempts": 600}
+QUICK = {"Delay": 0, "MaxAttempts": 20_000}
 
 
 def tags(kind: str, **values: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pytest
 
 from ebsim.engine import Store
 from ebsim.testing.aws import RunningEndpoint
+from ebsim.testing.aws_service import refusal_with_reason as refused
 from ebsim.testing.contents import NOISE, TEXT
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.seams import ManualClock
@@ -18,7 +19,6 @@ pytest.importorskip("boto3")
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
 ZEROS = bytes(BLOCK_SIZE)
@@ -77,14 +77,6 @@ def read(ebs: Any, snapshot: str) -> dict[int, bytes]:
         each["BlockIndex"]: ebs.get_snapshot_block(SnapshotId=snapshot, **each)["BlockData"].read()
         for each in listed
     }
-
-
-def refused(call: Any, *arguments: Any, **parameters: Any) -> tuple[str, str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(*arguments, **parameters)
-    response = caught.value.response
-    status = response["ResponseMetadata"]["HTTPStatusCode"]
-    return response["Error"]["Code"], response.get("Reason", ""), status
 
 
 def test_answers_are_ebs_s(ebsim_ebs: Any, ebsim_ec2: Any, ebsim_store: Store) -> None:
@@ -205,6 +197,34 @@ def test_body_may_be_unsigned(ebsim_endpoint: RunningEndpoint, ebsim_ebs: Any) -
     complete(ebsim_ebs, snapshot, {4: NOISE})
     ebsim_endpoint.store.wait_snapshots([snapshot])
     assert read(ebsim_ebs, snapshot) == {4: NOISE}
+
+
+def test_other_bodies_must_be_signed(ebsim_endpoint: RunningEndpoint) -> None:
+    """Section 4.1 names PutSnapshotBlock alone; nothing of a body is read before it is proved."""
+    start = b'{"VolumeSize": 1}'
+    unsigned = {"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}
+
+    assert started_by_hand(ebsim_endpoint, start, {}) == (201, None)
+    refused = (400, "IncompleteSignatureException")
+    assert started_by_hand(ebsim_endpoint, start, unsigned) == refused
+    refused = (403, "InvalidSignatureException")
+    assert started_by_hand(ebsim_endpoint, start, {}, sent=b"no JSON {") == refused
+
+
+def started_by_hand(
+    endpoint: RunningEndpoint, body: bytes, headers: dict[str, str], sent: bytes | None = None
+) -> tuple[int, str | None]:
+    """Start a snapshot; return the HTTP status and the error's code. `sent` is sent unsigned."""
+    credential = endpoint.credentials.of_account("123456789012")
+    said = {"X-Amz-Content-SHA256": hashlib.sha256(body).hexdigest(), **headers}
+    request = AWSRequest("POST", endpoint.url + "/snapshots", said, data=body)
+    keys = Credentials(credential.access_key, credential.secret)
+    SigV4Auth(keys, "ebs", "us-east-1").add_auth(request)
+    prepared = request.prepare()
+    prepared.body = body if sent is None else sent
+    prepared.headers["Content-Length"] = str(len(prepared.body))
+    response = URLLib3Session().send(prepared)
+    return response.status_code, response.headers.get("x-amzn-ErrorType")
 
 
 def put_by_hand(endpoint: RunningEndpoint, path: str, said: str, body_hash: str) -> int:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from ebsim.testing.aws import RunningEndpoint
+from ebsim.testing.aws_service import refusal
 from ebsim.testing.seams import ManualClock
 
 pytest.importorskip("boto3")
-from botocore.exceptions import ClientError
 
 ROLE = "arn:aws:iam::123456789012:role/AWSDataLifecycleManagerDefaultRole"
 DETAILS: dict[str, Any] = {
@@ -47,17 +47,11 @@ def new_policy(dlm: Any, description: str = "Daily backups", **more: Any) -> str
     return found
 
 
-def refused(call: Any, **parameters: Any) -> tuple[str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    response = caught.value.response
-    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
-
-
 def test_policy_is_made_shown_changed_and_deleted(dlm: Any, ebsim_clock: ManualClock) -> None:
     policy_id = new_policy(dlm, Tags={"team": "db"})
 
     shown = dlm.get_lifecycle_policy(PolicyId=policy_id)["Policy"]
+    assert shown["ExecutionRoleArn"] == ROLE
     assert shown["PolicyDetails"] == DETAILS
     assert (shown["Description"], shown["State"]) == ("Daily backups", "ENABLED")
     assert shown["Tags"] == {"team": "db"}
@@ -77,9 +71,9 @@ def test_policy_is_made_shown_changed_and_deleted(dlm: Any, ebsim_clock: ManualC
 
     dlm.delete_lifecycle_policy(PolicyId=policy_id)
     gone = ("ResourceNotFoundException", 404)
-    assert refused(dlm.get_lifecycle_policy, PolicyId=policy_id) == gone
-    assert refused(dlm.delete_lifecycle_policy, PolicyId=policy_id) == gone
-    assert refused(dlm.update_lifecycle_policy, PolicyId=policy_id, State="ENABLED") == gone
+    assert refusal(dlm.get_lifecycle_policy, PolicyId=policy_id) == gone
+    assert refusal(dlm.delete_lifecycle_policy, PolicyId=policy_id) == gone
+    assert refusal(dlm.update_lifecycle_policy, PolicyId=policy_id, State="ENABLED") == gone
 
 
 def test_policies_are_listed_by_what_they_have(dlm: Any, ebsim_endpoint: RunningEndpoint) -> None:
@@ -109,10 +103,10 @@ def test_policies_are_listed_by_what_they_have(dlm: Any, ebsim_endpoint: Running
     }
     missing = "policy-00000000000000000"
     gone = ("ResourceNotFoundException", 404)
-    assert refused(dlm.get_lifecycle_policies, PolicyIds=[missing]) == gone
+    assert refusal(dlm.get_lifecycle_policies, PolicyIds=[missing]) == gone
     other = ebsim_endpoint.client("dlm", "111122223333")
     assert other.get_lifecycle_policies()["Policies"] == []
-    assert refused(other.get_lifecycle_policy, PolicyId=first) == gone
+    assert refusal(other.get_lifecycle_policy, PolicyId=first) == gone
 
 
 def test_tags_of_policies(dlm: Any) -> None:
@@ -125,17 +119,17 @@ def test_tags_of_policies(dlm: Any) -> None:
     assert dlm.list_tags_for_resource(ResourceArn=arn)["Tags"] == {"a": "3"}
     elsewhere = arn.replace("123456789012", "111122223333")
     gone = ("ResourceNotFoundException", 404)
-    assert refused(dlm.list_tags_for_resource, ResourceArn=elsewhere) == gone
+    assert refusal(dlm.list_tags_for_resource, ResourceArn=elsewhere) == gone
     invalid = ("InvalidRequestException", 400)
-    assert refused(dlm.tag_resource, ResourceArn=arn, Tags={"aws:x": ""}) == invalid
+    assert refusal(dlm.tag_resource, ResourceArn=arn, Tags={"aws:x": ""}) == invalid
 
 
 def test_what_is_refused(dlm: Any) -> None:
     invalid = ("InvalidRequestException", 400)
     most = {"ExecutionRoleArn": ROLE, "Description": "x", "State": "ENABLED"}
     create = dlm.create_lifecycle_policy
-    assert refused(create, **most) == invalid
-    assert refused(create, **most, DefaultPolicy="VOLUME", CreateInterval=1) == invalid
+    assert refusal(create, **most) == invalid
+    assert refusal(create, **most, DefaultPolicy="VOLUME", CreateInterval=1) == invalid
     changes: tuple[dict[str, Any], ...] = (
         {"PolicyType": "IMAGE_MANAGEMENT"},
         {"TargetTags": [{"Key": "aws:x", "Value": ""}]},
@@ -143,8 +137,8 @@ def test_what_is_refused(dlm: Any) -> None:
         {"Schedules": [{**DETAILS["Schedules"][0], "FastRestoreRule": {"Count": 1}}]},
     )
     for changed in changes:
-        assert refused(create, **most, PolicyDetails={**DETAILS, **changed}) == invalid
-    assert refused(dlm.get_lifecycle_policy, PolicyId="policy-1") == invalid
+        assert refusal(create, **most, PolicyDetails={**DETAILS, **changed}) == invalid
+    assert refusal(dlm.get_lifecycle_policy, PolicyId="policy-1") == invalid
     for number in range(100):
         new_policy(dlm, f"number {number}")
-    assert refused(create, **most, PolicyDetails=DETAILS) == ("LimitExceededException", 429)
+    assert refusal(create, **most, PolicyDetails=DETAILS) == ("LimitExceededException", 429)

@@ -7,7 +7,7 @@ to it; docs/aws-api.md tells the same.
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ebsim.core.tag_operations import TagOperations
-from ebsim.testing.aws_service import OTHER, ZONE, Service, refusal, running_service
+from ebsim.testing.aws_service import OTHER, ZONE, Service, refusal
 
 pytest.importorskip("boto3")
 from botocore.awsrequest import AWSRequest
@@ -53,22 +53,6 @@ def never(why: str, status: int = 400) -> Row:
     return Row(status, why_not=why)
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Service]:
-    with running_service() as service:
-        yield service
-
-
-@contextmanager
-def quotas(aws: Service, **changes: Any) -> Iterator[None]:
-    before = aws.store.quotas
-    aws.store.quotas = replace(before, **changes)
-    try:
-        yield
-    finally:
-        aws.store.quotas = before
-
-
 @contextmanager
 def pending(aws: Service, volume: str, count: int = 1) -> Iterator[str]:
     """A context in which snapshots of a volume are pending: the id of the first."""
@@ -81,7 +65,7 @@ def pending(aws: Service, volume: str, count: int = 1) -> Iterator[str]:
 def one_snapshot_too_many(count: int = 1, **changes: Any) -> Callable[[Service], Provoked]:
     def provoke(aws: Service) -> Provoked:
         volume = aws.volume()
-        with pending(aws, volume, count), quotas(aws, **changes):
+        with pending(aws, volume, count), aws.quotas(**changes):
             return refusal(aws.ec2.create_snapshot, VolumeId=volume)
 
     return provoke
@@ -96,7 +80,7 @@ def snapshot_of_an_image(aws: Service) -> Provoked:
 
 def copy_too_many(aws: Service) -> Provoked:
     there, snapshot = aws.client("ec2", "123456789012", "eu-west-1"), aws.snapshot()
-    with quotas(aws, pending_copies=0):
+    with aws.quotas(pending_copies=0):
         return refusal(there.copy_snapshot, SourceRegion="us-east-1", SourceSnapshotId=snapshot)
 
 
@@ -132,13 +116,13 @@ def detach_from_another(aws: Service) -> Provoked:
 
 def modify_while_modified(aws: Service) -> Provoked:
     volume = aws.volume()
-    with quotas(aws, modification_s=100):
+    with aws.quotas(modification_s=100):
         aws.ec2.modify_volume(VolumeId=volume, Size=2)
         return refusal(aws.ec2.modify_volume, VolumeId=volume, Size=3)
 
 
 def volume_too_many(aws: Service) -> Provoked:
-    with quotas(aws, storage_gib_per_type=0):
+    with aws.quotas(storage_gib_per_type=0):
         return refusal(aws.ec2.create_volume, Size=1, AvailabilityZone=ZONE)
 
 

@@ -5,7 +5,6 @@ Other ways to them, other codes, DryRun of each operation, and what must not be 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from ebsim.core.tag_operations import TagOperations
 from ebsim.errors import ErrorCode
-from ebsim.testing.aws_service import ZONE, Service, refusal, running_service
+from ebsim.testing.aws_service import ZONE, Service, refusal
 
 pytest.importorskip("boto3")
 from botocore import xform_name
@@ -23,22 +22,6 @@ from ebsim.server.operations import load_operations
 from ebsim.server.protocol.models import load_model
 
 MISSING = "00000000000000000"
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Service]:
-    with running_service() as service:
-        yield service
-
-
-@contextmanager
-def quotas(aws: Service, **changes: Any) -> Iterator[None]:
-    before = aws.store.quotas
-    aws.store.quotas = replace(before, **changes)
-    try:
-        yield
-    finally:
-        aws.store.quotas = before
 
 
 def values(name: str, count: int) -> list[dict[str, Any]]:
@@ -184,7 +167,7 @@ def test_volume_modification_rate(aws: Service) -> None:
 )
 def test_quotas_of_volumes(aws: Service, code: str, changes: dict[str, Any]) -> None:
     snapshot = aws.snapshot()
-    with quotas(aws, **changes):
+    with aws.quotas(**changes):
         refused = refusal(
             aws.ec2.create_volume,
             SnapshotId=snapshot,

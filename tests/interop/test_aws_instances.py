@@ -1,6 +1,5 @@
 """boto3 against the endpoint: pretended instances, attachments, and snapshots of all volumes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,12 +10,6 @@ from ebsim.testing.aws_service import ZONE, Service, refusal, running_service
 pytest.importorskip("boto3")
 
 MISSING = "i-00000000000000000"
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Service]:
-    with running_service() as service:
-        yield service
 
 
 def new_instance(aws: Service, **options: Any) -> str:
@@ -251,7 +244,10 @@ def test_boot_volume_is_not_left_out_by_its_id_nor_everything(aws: Service) -> N
 def test_instances_and_attachments_survive_a_rebuild() -> None:
     with running_service() as aws:
         instance = new_instance(aws, BlockDeviceMappings=[ebs("/dev/xvda")])
+        aws.store.tags.create([instance], {"Name": "web", "Old": ""})
+        aws.store.tags.delete([instance], {"Old": None})
         kept = aws.store.instances.get(instance)
+        assert kept.tags == {"Name": "web"}
         volumes = aws.store.volumes.list()
         harness = aws.harness
         harness.store.close()
@@ -277,3 +273,38 @@ def test_client_token_makes_instances_once(aws: Service) -> None:
     assert len(set(ids)) == 2
     assert refusal(aws.ec2.run_instances, **wanted) == ("IdempotentParameterMismatch", 400)
     aws.ec2.terminate_instances(InstanceIds=ids)
+
+
+def test_instances_and_their_volumes_are_tagged(aws: Service) -> None:
+    ec2 = aws.ec2
+    made = ec2.run_instances(
+        MinCount=2,
+        MaxCount=2,
+        BlockDeviceMappings=[ebs("/dev/xvda")],
+        TagSpecifications=[
+            {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "tagged"}]},
+            {"ResourceType": "volume", "Tags": [{"Key": "Of", "Value": "tagged"}]},
+        ],
+    )
+    one, two = (each["InstanceId"] for each in made["Instances"])
+    by_name = [{"Name": "tag:Name", "Values": ["tagged"]}]
+
+    (reservation,) = ec2.describe_instances(Filters=by_name)["Reservations"]
+    assert reservation["ReservationId"] == made["ReservationId"]
+    assert [each["InstanceId"] for each in reservation["Instances"]] == [one, two]
+    assert [each["AmiLaunchIndex"] for each in reservation["Instances"]] == [0, 1]
+    of_both = ec2.describe_volumes(Filters=[{"Name": "tag:Of", "Values": ["tagged"]}])["Volumes"]
+    assert {each["Attachments"][0]["InstanceId"] for each in of_both} == {one, two}
+
+    ec2.create_tags(Resources=[one, two], Tags=[{"Key": "More", "Value": "1"}])
+    ec2.delete_tags(Resources=[two], Tags=[{"Key": "Name"}])
+    told = ec2.describe_tags(Filters=[{"Name": "resource-type", "Values": ["instance"]}])["Tags"]
+    shown = {(each["ResourceId"], each["Key"]) for each in told}
+    assert shown == {(one, "Name"), (one, "More"), (two, "More")}
+    unknown = {"Resources": ["i-00000000000000000"], "Tags": [{"Key": "a", "Value": ""}]}
+    assert refusal(ec2.create_tags, **unknown) == ("InvalidInstanceID.NotFound", 400)
+    assert refusal(aws.other.create_tags, **{**unknown, "Resources": [one]}) == (
+        "InvalidInstanceID.NotFound",
+        400,
+    )
+    ec2.terminate_instances(InstanceIds=[one, two])

@@ -1,15 +1,14 @@
 """KMS over boto3: keys, aliases, grants, messages (semantics section 11.5, rule 8)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ebsim.testing.aws import RunningEndpoint
+from ebsim.testing.aws_service import refusal
 from ebsim.testing.seams import ManualClock
 
 pytest.importorskip("boto3")
-from botocore.exceptions import ClientError
 
 OTHER = "111122223333"
 CONTEXT = {"volume": "web1", "stage": "test"}
@@ -23,13 +22,6 @@ def kms(ebsim_endpoint: RunningEndpoint) -> Any:
 def new_key(kms: Any, **options: Any) -> str:
     found: str = kms.create_key(**options)["KeyMetadata"]["Arn"]
     return found
-
-
-def refused(call: Callable[..., object], **parameters: Any) -> tuple[str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    response = caught.value.response
-    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def state_of(kms: Any, key: str) -> tuple[str, bool]:
@@ -49,7 +41,7 @@ def test_key_lives_and_is_deleted(kms: Any, ebsim_clock: ManualClock) -> None:
     assert kms.describe_key(KeyId=key)["KeyMetadata"]["Description"] == "other"
     kms.disable_key(KeyId=key)
     assert state_of(kms, key) == ("Disabled", False)
-    assert refused(kms.encrypt, KeyId=key, Plaintext=b"x") == ("DisabledException", 400)
+    assert refusal(kms.encrypt, KeyId=key, Plaintext=b"x") == ("DisabledException", 400)
     kms.enable_key(KeyId=key)
     assert state_of(kms, key) == ("Enabled", True)
 
@@ -58,15 +50,15 @@ def test_key_lives_and_is_deleted(kms: Any, ebsim_clock: ManualClock) -> None:
     assert told["PendingWindowInDays"] == 7
     assert told["DeletionDate"].timestamp() == ebsim_clock.now_us() / 1e6 + 7 * 24 * 3600
     invalid_state = ("KMSInvalidStateException", 400)
-    assert refused(kms.enable_key, KeyId=key) == invalid_state
-    assert refused(kms.encrypt, KeyId=key, Plaintext=b"x") == invalid_state
+    assert refusal(kms.enable_key, KeyId=key) == invalid_state
+    assert refusal(kms.encrypt, KeyId=key, Plaintext=b"x") == invalid_state
     assert kms.cancel_key_deletion(KeyId=key)["KeyId"] == key
     assert state_of(kms, key) == ("Disabled", False)
-    assert refused(kms.cancel_key_deletion, KeyId=key) == invalid_state
+    assert refusal(kms.cancel_key_deletion, KeyId=key) == invalid_state
     kms.schedule_key_deletion(KeyId=key)
     ebsim_clock.advance(days=30)
     not_found = ("NotFoundException", 400)
-    assert refused(kms.describe_key, KeyId=key) == not_found
+    assert refusal(kms.describe_key, KeyId=key) == not_found
 
 
 def test_rotation_keeps_what_was_encrypted(kms: Any) -> None:
@@ -107,9 +99,9 @@ def test_keys_aliases_and_grants_are_listed_in_pages(kms: Any) -> None:
         f"arn:aws:iam::{account}:root" for account in accounts
     }
     marker = ("InvalidMarkerException", 400)
-    assert refused(kms.list_keys, Marker="nonsense") == marker
+    assert refusal(kms.list_keys, Marker="nonsense") == marker
     first = kms.list_keys(Limit=2)["NextMarker"]
-    assert refused(kms.list_aliases, Marker=first) == marker
+    assert refusal(kms.list_aliases, Marker=first) == marker
 
 
 def test_aliases_name_move_and_go(kms: Any) -> None:
@@ -117,7 +109,7 @@ def test_aliases_name_move_and_go(kms: Any) -> None:
 
     kms.create_alias(AliasName="alias/web", TargetKeyId=one)
     assert kms.describe_key(KeyId="alias/web")["KeyMetadata"]["Arn"] == one
-    assert refused(kms.create_alias, AliasName="alias/web", TargetKeyId=other) == (
+    assert refusal(kms.create_alias, AliasName="alias/web", TargetKeyId=other) == (
         "AlreadyExistsException",
         400,
     )
@@ -127,11 +119,11 @@ def test_aliases_name_move_and_go(kms: Any) -> None:
     (listed,) = kms.list_aliases(KeyId=other)["Aliases"]
     assert listed["AliasArn"] == "arn:aws:kms:us-east-1:123456789012:alias/web"
     kms.delete_alias(AliasName="alias/web")
-    assert refused(kms.delete_alias, AliasName="alias/web") == ("NotFoundException", 400)
+    assert refusal(kms.delete_alias, AliasName="alias/web") == ("NotFoundException", 400)
     reserved = ("InvalidAliasNameException", 400)
-    assert refused(kms.create_alias, AliasName="alias/aws/mine", TargetKeyId=one) == reserved
+    assert refusal(kms.create_alias, AliasName="alias/aws/mine", TargetKeyId=one) == reserved
     malformed = ("ValidationException", 400)
-    assert refused(kms.create_alias, AliasName="web", TargetKeyId=one) == malformed
+    assert refusal(kms.create_alias, AliasName="web", TargetKeyId=one) == malformed
 
 
 def test_managed_key_is_there_and_not_to_be_changed(kms: Any) -> None:
@@ -139,8 +131,8 @@ def test_managed_key_is_there_and_not_to_be_changed(kms: Any) -> None:
 
     assert managed["KeyManager"] == "AWS"
     denied = ("AccessDeniedException", 400)
-    assert refused(kms.disable_key, KeyId=managed["Arn"]) == denied
-    assert refused(kms.schedule_key_deletion, KeyId=managed["Arn"]) == denied
+    assert refusal(kms.disable_key, KeyId=managed["Arn"]) == denied
+    assert refusal(kms.schedule_key_deletion, KeyId=managed["Arn"]) == denied
 
 
 def test_grant_lets_another_account_do_what_it_says(
@@ -150,7 +142,7 @@ def test_grant_lets_another_account_do_what_it_says(
     key = new_key(kms)
     message = kms.encrypt(KeyId=key, Plaintext=b"secret")["CiphertextBlob"]
     denied = ("AccessDeniedException", 400)
-    assert refused(other.decrypt, CiphertextBlob=message) == denied
+    assert refusal(other.decrypt, CiphertextBlob=message) == denied
 
     grant = kms.create_grant(
         KeyId=key,
@@ -159,19 +151,19 @@ def test_grant_lets_another_account_do_what_it_says(
         Name="to look",
     )
     assert other.decrypt(CiphertextBlob=message)["Plaintext"] == b"secret"
-    assert refused(other.encrypt, KeyId=key, Plaintext=b"x") == denied
-    assert refused(other.list_grants, KeyId=key) == denied
-    assert refused(other.revoke_grant, KeyId=key, GrantId=grant["GrantId"]) == denied
+    assert refusal(other.encrypt, KeyId=key, Plaintext=b"x") == denied
+    assert refusal(other.list_grants, KeyId=key) == denied
+    assert refusal(other.revoke_grant, KeyId=key, GrantId=grant["GrantId"]) == denied
     (shown,) = kms.list_grants(KeyId=key, GranteePrincipal=OTHER)["Grants"]
     assert (shown["GrantId"], shown["Name"]) == (grant["GrantId"], "to look")
     assert set(shown["Operations"]) == {"Decrypt", "ReEncryptFrom", "ReEncryptTo"}
 
     other.retire_grant(GrantToken=grant["GrantToken"])
-    assert refused(other.decrypt, CiphertextBlob=message) == denied
+    assert refusal(other.decrypt, CiphertextBlob=message) == denied
     again = kms.create_grant(KeyId=key, GranteePrincipal=OTHER, Operations=["Decrypt"])
     kms.revoke_grant(KeyId=key, GrantId=again["GrantId"])
     assert kms.list_grants(KeyId=key)["Grants"] == []
-    assert refused(other.decrypt, CiphertextBlob=message) == denied
+    assert refusal(other.decrypt, CiphertextBlob=message) == denied
 
 
 def test_grants_that_are_refused(kms: Any) -> None:
@@ -179,19 +171,19 @@ def test_grants_that_are_refused(kms: Any) -> None:
     most = {"KeyId": key, "GranteePrincipal": OTHER}
     create = kms.create_grant
     invalid = ("ValidationException", 400)
-    assert refused(create, **most, Operations=["Sign"]) == invalid
-    assert refused(create, **most, Operations=["ReEncryptTo"]) == invalid
+    assert refusal(create, **most, Operations=["Sign"]) == invalid
+    assert refusal(create, **most, Operations=["ReEncryptTo"]) == invalid
     nobody = {**most, "GranteePrincipal": "arn:aws:iam::12:root"}
-    assert refused(create, **nobody, Operations=["Decrypt"]) == ("InvalidArnException", 400)
+    assert refusal(create, **nobody, Operations=["Decrypt"]) == ("InvalidArnException", 400)
     narrow = {"EncryptionContextSubset": {"a": "b"}}
-    assert refused(create, **most, Operations=["Decrypt"], Constraints=narrow) == (
+    assert refusal(create, **most, Operations=["Decrypt"], Constraints=narrow) == (
         "UnsupportedOperationException",
         400,
     )
-    assert refused(kms.retire_grant) == invalid
-    assert refused(kms.retire_grant, GrantToken="x") == ("InvalidGrantTokenException", 400)
+    assert refusal(kms.retire_grant) == invalid
+    assert refusal(kms.retire_grant, GrantToken="x") == ("InvalidGrantTokenException", 400)
     gone = {"KeyId": key, "GrantId": "0" * 64}
-    assert refused(kms.revoke_grant, **gone) == ("NotFoundException", 400)
+    assert refusal(kms.revoke_grant, **gone) == ("NotFoundException", 400)
 
 
 def test_messages_need_their_key_and_context(kms: Any) -> None:
@@ -205,19 +197,19 @@ def test_messages_need_their_key_and_context(kms: Any) -> None:
         back = kms.decrypt(CiphertextBlob=message, EncryptionContext=CONTEXT, **key)
         assert (back["Plaintext"], back["KeyId"]) == (b"p" * 4096, one)
     damaged = ("InvalidCiphertextException", 400)
-    assert refused(kms.decrypt, CiphertextBlob=message) == damaged
+    assert refusal(kms.decrypt, CiphertextBlob=message) == damaged
     wrong = {**CONTEXT, "stage": "live"}
-    assert refused(kms.decrypt, CiphertextBlob=message, EncryptionContext=wrong) == damaged
+    assert refusal(kms.decrypt, CiphertextBlob=message, EncryptionContext=wrong) == damaged
     for place in (0, 6, 7, 11, 30, 80, 100, len(message) - 1):
         flipped = bytearray(message)
         flipped[place] ^= 1
         call = {"CiphertextBlob": bytes(flipped), "EncryptionContext": CONTEXT}
-        assert refused(kms.decrypt, **call) == damaged, place
+        assert refusal(kms.decrypt, **call) == damaged, place
     for text in (b"x", message[:50], message[:-1]):
         call = {"CiphertextBlob": text, "EncryptionContext": CONTEXT}
-        assert refused(kms.decrypt, **call) == damaged
+        assert refusal(kms.decrypt, **call) == damaged
     call = {"CiphertextBlob": message, "EncryptionContext": CONTEXT, "KeyId": other}
-    assert refused(kms.decrypt, **call) == ("IncorrectKeyException", 400)
+    assert refusal(kms.decrypt, **call) == ("IncorrectKeyException", 400)
 
     moved = kms.re_encrypt(
         CiphertextBlob=message, SourceEncryptionContext=CONTEXT, DestinationKeyId=other
@@ -243,10 +235,10 @@ def test_data_keys_are_as_long_as_asked(kms: Any) -> None:
         assert "Plaintext" not in without
         assert len(kms.decrypt(CiphertextBlob=without["CiphertextBlob"])["Plaintext"]) == size
     invalid = ("ValidationException", 400)
-    assert refused(kms.generate_data_key, KeyId=key) == invalid
+    assert refusal(kms.generate_data_key, KeyId=key) == invalid
     both = {"KeySpec": "AES_256", "NumberOfBytes": 32}
-    assert refused(kms.generate_data_key, KeyId=key, **both) == invalid
-    assert refused(kms.generate_data_key, KeyId=key, KeySpec="DES") == invalid
+    assert refusal(kms.generate_data_key, KeyId=key, **both) == invalid
+    assert refusal(kms.generate_data_key, KeyId=key, KeySpec="DES") == invalid
 
 
 def test_what_is_refused(kms: Any) -> None:
@@ -257,16 +249,16 @@ def test_what_is_refused(kms: Any) -> None:
         {"Origin": "EXTERNAL"},
         {"MultiRegion": True},
     ):
-        assert refused(kms.create_key, **asked) == unsupported
-    assert refused(kms.describe_key, KeyId="nonsense") == ("NotFoundException", 400)
+        assert refusal(kms.create_key, **asked) == unsupported
+    assert refusal(kms.describe_key, KeyId="nonsense") == ("NotFoundException", 400)
     key = new_key(kms)
     invalid = ("ValidationException", 400)
-    assert refused(kms.schedule_key_deletion, KeyId=key, PendingWindowInDays=6) == invalid
-    assert refused(kms.list_keys, Limit=1001) == invalid
-    assert refused(kms.encrypt, KeyId=key, Plaintext=b"p" * 4097) == invalid
+    assert refusal(kms.schedule_key_deletion, KeyId=key, PendingWindowInDays=6) == invalid
+    assert refusal(kms.list_keys, Limit=1001) == invalid
+    assert refusal(kms.encrypt, KeyId=key, Plaintext=b"p" * 4097) == invalid
     call = {"KeyId": key, "Plaintext": b"x", "DryRun": True}
-    assert refused(kms.encrypt, **call) == ("DryRunOperationException", 412)
-    assert refused(kms.get_public_key, KeyId=key)[0] == "UnknownOperationException"
+    assert refusal(kms.encrypt, **call) == ("DryRunOperationException", 412)
+    assert refusal(kms.get_public_key, KeyId=key)[0] == "UnknownOperationException"
 
 
 def test_key_of_a_volume(ebsim_endpoint: RunningEndpoint, kms: Any, ebsim_ec2: Any) -> None:

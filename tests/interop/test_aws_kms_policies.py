@@ -1,22 +1,15 @@
 """KMS over boto3: key policies, by which encrypted snapshots are shared, and tags of keys."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ebsim.testing.aws_service import OTHER, QUICK, ZONE, Service, refusal, running_service
+from ebsim.testing.aws_service import OTHER, QUICK, ZONE, Service, refusal
 
 pytest.importorskip("boto3")
 
 OWNER = "123456789012"
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Service]:
-    with running_service() as service:
-        yield service
 
 
 def policy_for(account: str, *actions: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 from ebsim.errors import InvalidInputError
 from ebsim.requests import VolumeRequest
 from ebsim.testing.aws import RunningEndpoint, running_endpoint
-from ebsim.testing.aws_service import QUICK, Service, refusal, running_service
+from ebsim.testing.aws_service import QUICK, Service, refusal
 from ebsim.testing.harness import Harness
 from ebsim.units import BLOCK_SIZE
 
@@ -30,14 +30,8 @@ from ebsim.server.process import ServeOptions
 from ebsim.server.profiles import Profile
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Service]:
-    with running_service() as service:
-        yield service
-
-
 def got(url: str, **options: Any) -> str:
-    with urllib.request.urlopen(url, timeout=20, **options) as response:
+    with urllib.request.urlopen(url, timeout=120, **options) as response:
         return str(response.read().decode())
 
 

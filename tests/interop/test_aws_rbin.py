@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from ebsim.testing.aws import RunningEndpoint
+from ebsim.testing.aws_service import refusal_with_reason as refused
 from ebsim.testing.seams import ManualClock
 
 pytest.importorskip("boto3")
-from botocore.exceptions import ClientError
 
 WEEK = {"RetentionPeriodValue": 7, "RetentionPeriodUnit": "DAYS"}
 DELAY = {"UnlockDelay": {"UnlockDelayValue": 7, "UnlockDelayUnit": "DAYS"}}
@@ -17,14 +17,6 @@ DELAY = {"UnlockDelay": {"UnlockDelayValue": 7, "UnlockDelayUnit": "DAYS"}}
 @pytest.fixture
 def rbin(ebsim_endpoint: RunningEndpoint) -> Any:
     return ebsim_endpoint.client("rbin")
-
-
-def refused(call: Any, **parameters: Any) -> tuple[str, str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    response = caught.value.response
-    status = response["ResponseMetadata"]["HTTPStatusCode"]
-    return response["Error"]["Code"], response.get("Reason", ""), status
 
 
 def test_rule_is_made_shown_changed_and_deleted(rbin: Any) -> None:

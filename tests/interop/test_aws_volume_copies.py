@@ -1,21 +1,14 @@
 """boto3 against the endpoint: CopyVolumes, and CreateImage of pretended instances."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ebsim.testing.aws_service import QUICK, Service, refusal, running_service
+from ebsim.testing.aws_service import QUICK, Service, refusal
 
 pytest.importorskip("boto3")
 
 MISSING = "00000000000000000"
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Service]:
-    with running_service() as service:
-        yield service
 
 
 def tagged(*kinds: str) -> list[dict[str, Any]]:

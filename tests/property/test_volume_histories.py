@@ -32,13 +32,13 @@ from hypothesis.stateful import (
 )
 
 from ebsim.engine import Seams, Store
-from ebsim.errors import ErrorCode, InvalidInputError, LimitExceededError
+from ebsim.errors import ErrorCode, InvalidInputError, LimitExceededError, SourceError
 from ebsim.ids import SnapshotId
 from ebsim.requests import VolumeModificationRequest, VolumeRequest
 from ebsim.results import DeletedSnapshot, SnapshotState
 from ebsim.testing import strategies as draw
 from ebsim.testing.contents import palette_block
-from ebsim.testing.held_copies import HeldCopies
+from ebsim.testing.held_copies import AtEachStep, HeldCopies
 from ebsim.testing.invariants import (
     assert_healthy,
     assert_holds_nothing,
@@ -66,6 +66,9 @@ NEAR = (0, 1, 2, 254, 255, 256, 257, 258, LAST - 1, LAST, LAST + 1, LAST + 2, LA
 STARTS = (0, 0, 0, 1, 4095, BLOCK_SIZE - 1)
 LENGTHS = (1, 4096, BLOCK_SIZE - 1, BLOCK_SIZE, BLOCK_SIZE, BLOCK_SIZE + 1, 2 * BLOCK_SIZE)
 WRITES = ("data", "data", "data", "discard", "back")
+MEANWHILE = ("write", "write", "snapshot", "delete", "fail")
+"""What happens while a volume is copied; it is written to whatever that is."""
+
 CONTENTS = (0, 4, 5, 6, 8)
 """Of the palette: zeros, and some of each kind."""
 
@@ -204,15 +207,40 @@ class VolumeHistory(RuleBasedStateMachine):
             self.model.initialize(name)
             assert self.store.volumes.get(name).initialization_percent == 100
         elif what == "delete":
-            if name in self.files:
-                self.files.pop(name).close()
-            self.store.volumes.delete(name)
-            self.model.delete_managed(name)
+            self.delete_volume(name)
         elif volume.size_bytes < 3 * GIB:
             volume.size_bytes += GIB
             request = VolumeModificationRequest(size_gib=volume.size_bytes // GIB)
             self.clock.advance(86_400)  # at most four modifications a day
             self.store.volumes.modify(name, request)
+
+    @precondition(lambda self: self.usable() and len(self.model.managed) < VOLUMES_MAX)
+    @rule(data=st.data(), what=st.sampled_from(MEANWHILE), late=st.sampled_from([0, 1, 255, 256]))
+    def copy(self, data: st.DataObject, what: str, late: int) -> None:
+        """Copy a volume that is written to before its blocks are read, and after some are."""
+        name, made = self.draw_volume(data), ""
+        usable = what != "snapshot" or (self.room() >= 1 and self.filled_slots(name) < PENDING_MAX)
+
+        def begun(copy: str) -> None:
+            nonlocal made
+            made = copy
+            self.model.copy_managed(name, copy)
+            self.write_some(data, name)
+            if what == "snapshot" and usable:
+                self.model.begin(name, self.store.create_snapshot(name).snapshot_id)
+            elif what == "delete":
+                self.delete_volume(name)
+            elif what == "fail":
+                raise SourceError("told to fail")
+
+        def write_late(step: int) -> None:
+            if step == late and what != "delete":
+                self.write_some(data, name)
+
+        with pytest.raises(SourceError) if what == "fail" else nullcontext():
+            self.store.volumes.copy(name, begun=begun, progress=AtEachStep(write_late))
+        if what == "fail":
+            del self.model.managed[made]
 
     # Snapshots
 
@@ -338,6 +366,12 @@ class VolumeHistory(RuleBasedStateMachine):
         request = VolumeRequest(snapshot_id=origin, size_gib=size_gib)
         volume = self.store.volumes.create(request)
         self.model.add_managed(volume.volume_id, volume.size_bytes, origin)
+
+    def delete_volume(self, name: str) -> None:
+        if name in self.files:
+            self.files.pop(name).close()
+        self.store.volumes.delete(name)
+        self.model.delete_managed(name)
 
     def using(self, name: str) -> AbstractContextManager[VolumeFile]:
         """Return the volume's open file, which stays open; or open it for this once."""

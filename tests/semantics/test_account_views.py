@@ -1,18 +1,18 @@
 """What belongs to each account alone: its ledger, its events, and its tags on shared snapshots."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ebsim.config import SnapshotOptions
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.permissions import PermissionChange
 from ebsim.requests import Filter, SnapshotQuery, TagQuery, VolumeRequest
 from ebsim.results import Event
 from ebsim.testing.contents import NOISE, TEXT
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.sources import disk_of
 
 FRIEND, STRANGER = "111122223333", "444455556666"
@@ -35,12 +35,6 @@ def shared(store: Store) -> str:
     name = store.create_snapshot(disk_of(NOISE), SnapshotOptions(tags=tags)).snapshot_id
     store.permissions.modify(name, PermissionChange(add=[FRIEND]))
     return name
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 # The ledger

@@ -8,7 +8,7 @@ import pytest
 from ebsim.caller import Caller
 from ebsim.config import Quotas, SnapshotOptions
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.requests import (
     BlockDevice,
     PruneOptions,
@@ -19,6 +19,7 @@ from ebsim.requests import (
 )
 from ebsim.testing.contents import NOISE, TEXT
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.sources import disk_of
 
 OTHER = "111122223333"
@@ -27,12 +28,6 @@ OTHER = "111122223333"
 @pytest.fixture
 def other(store: Store) -> Store:
     return store.as_account(OTHER)
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def every_use_of_a_snapshot(store: Store, snapshot_id: str, folder: Path) -> list[ErrorCode]:
@@ -88,7 +83,6 @@ def make_everything(store: Store) -> tuple[str, str, str]:
 def assert_sees_nothing(other: Store, made: tuple[str, str, str], folder: Path) -> None:
     snapshot_id, volume_id, image_id = made
     assert other.list_snapshots() == []
-    assert other.list_snapshots(SnapshotQuery(snapshot_ids=[snapshot_id])) == []
     assert other.volumes.list() == []
     assert other.volumes.modifications() == []
     assert other.images.list() == ()
@@ -108,6 +102,7 @@ def test_what_another_account_has_does_not_exist(
     made = make_everything(store)
 
     assert_sees_nothing(other, made, tmp_path)
+    assert other.list_snapshots(SnapshotQuery(snapshot_ids=made[:1])) == [], "it is left out"
 
     (shown,) = store.list_snapshots()
     assert (shown.snapshot_id, shown.tags) == (made[0], {"mine": "1"})
@@ -119,7 +114,10 @@ def test_what_another_account_has_does_not_exist(
 def test_what_lies_in_another_region_does_not_exist(store: Store, tmp_path: Path) -> None:
     made = make_everything(store)
 
-    assert_sees_nothing(store.as_account(region="eu-central-1"), made, tmp_path)
+    there = store.as_account(region="eu-central-1")
+    assert_sees_nothing(there, made, tmp_path)
+    code = refused(lambda: there.list_snapshots(SnapshotQuery(snapshot_ids=made[:1])))
+    assert code is ErrorCode.INVALID_SNAPSHOT_NOT_FOUND
 
     assert_healthy(store)
 

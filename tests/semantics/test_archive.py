@@ -16,6 +16,7 @@ from ebsim.requests import BlockDevice, Filter, PruneOptions, SnapshotQuery, Vol
 from ebsim.results import ChargeCause, SnapshotState
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, ZEROS, noise_block
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock
 from ebsim.testing.sources import MemorySource, disk_of
 from ebsim.tiering import (
@@ -31,12 +32,6 @@ DAY_US = 24 * 3600 * 1_000_000
 FRIEND = "111122223333"
 FOR_GOOD = TierRestore(permanent=True)
 SLOW = Quotas(archival_s=10 * 3600, tier_restore_s=72 * 3600)
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def taken(store: Store, *blocks: bytes, name: str = "memory:disk") -> str:

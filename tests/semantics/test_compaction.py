@@ -292,7 +292,7 @@ def test_compaction_that_is_broken_off_leaves_what_was_done(
 def damage(grown: Grown) -> None:
     """Alter a byte of the first block of the first segment."""
     with grown.disk.open() as store, store._context.catalog.read() as reader:
-        from ebsim.core.read import place_of
+        from ebsim.core.block_places import place_of
 
         place = place_of(reader, 2)
     path = SEGMENTS / f"{place.segment_id.hex()}.seg"
@@ -457,9 +457,9 @@ def test_second_compaction_waits_for_the_first(grown: Grown) -> None:
         held = store._context.locks.hold(Region.COMPACT)
         thread = threading.Thread(target=lambda: store.compact(progress=Telling()))
         thread.start()
-        assert waiting.wait(20)
+        assert waiting.wait(120)
         assert store.stats().segments == len(NIGHTS)
         held.release()
-        thread.join(20)
+        thread.join(120)
         assert store.stats().segments == 1
     assert told == ["another compaction of this store is under way; waiting for it"]

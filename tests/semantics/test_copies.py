@@ -1,6 +1,5 @@
 """Copies of snapshots: within a Region, to others, and from other accounts (acceptance test 5)."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,12 +7,13 @@ import pytest
 from ebsim.config import Quotas, SnapshotOptions
 from ebsim.core import copy_source
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError, ErrorCode, SnapshotFailedError
+from ebsim.errors import ErrorCode, SnapshotFailedError
 from ebsim.permissions import PermissionChange
 from ebsim.requests import PruneOptions, VolumeRequest
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, ZEROS
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.sources import MemorySource, disk_of
 from ebsim.units import BLOCK_SIZE
 
@@ -29,12 +29,6 @@ def there(store: Store) -> Store:
 @pytest.fixture
 def disk() -> MemorySource:
     return disk_of(NOISE, TEXT, HEAD)
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def copied(store: Store, source: Snapshot, region: str | None = "us-east-1") -> Snapshot:

@@ -4,14 +4,14 @@ Sections 3.2 and 5.1 of the semantics. That they do otherwise what plain volumes
 those are: test_managed_snapshots.py, and tests/fault/test_volume_*.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.keys.unlocking import ScryptCost, Unlocking
 from ebsim.requests import VolumeRequest
 from ebsim.results import Snapshot, SnapshotState, VolumeState
@@ -19,6 +19,7 @@ from ebsim.storage.files import PosixFiles
 from ebsim.testing.held_copies import HeldCopies
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.observed_files import ObservedFiles
+from ebsim.testing.refused import refused
 from ebsim.units import BLOCK_SIZE
 
 ALIAS = "alias/k"
@@ -57,12 +58,6 @@ def new_volume(store: Store, snapshot_id: str | None = None, key: str = ALIAS) -
 def taken(store: Store, volume: str) -> Snapshot:
     (shown,) = store.wait_snapshots([store.create_snapshot(volume).snapshot_id])
     return shown
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def reveals(path: Path) -> list[str]:

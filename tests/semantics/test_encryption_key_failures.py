@@ -16,12 +16,13 @@ import ebsim
 from ebsim.config import SnapshotOptions
 from ebsim.core import copy_source
 from ebsim.engine import Store
-from ebsim.errors import EbsimError, ErrorCode, SnapshotFailedError
+from ebsim.errors import ErrorCode, SnapshotFailedError
 from ebsim.permissions import PermissionChange
 from ebsim.requests import VolumeRequest
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.testing.contents import HEAD, NOISE, TEXT, ZEROS
 from ebsim.testing.invariants import assert_healthy, assert_holds_nothing
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock
 from ebsim.testing.sources import MemorySource, ObservedSource, disk_of
 from ebsim.units import BLOCK_SIZE
@@ -66,12 +67,6 @@ def disk() -> MemorySource:
 def source(store: Store, disk: MemorySource) -> Snapshot:
     store.keys.create(alias=ALIAS)
     return store.create_snapshot(disk, SnapshotOptions(encrypted=True, kms_key_id=ALIAS))
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def contents(store: Store, snapshot_id: str) -> list[bytes]:

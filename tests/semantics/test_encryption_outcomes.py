@@ -5,7 +5,6 @@ semantics row by row, example E5, and the rules of section 5.1. D is the account
 the one that a request names, S that of the source snapshot.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ebsim.requests import SnapshotQuery, VolumeRequest
 from ebsim.results import Snapshot, SnapshotState
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, ZEROS, noise_block
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.sources import MemorySource, disk_of
 from ebsim.units import BLOCK_SIZE
 
@@ -28,12 +28,6 @@ FRIEND = "111122223333"
 THERE = "eu-central-1"
 CONTENT = [NOISE, TEXT, ZEROS, HEAD]
 PLAIN = ""
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def encrypted(key: str | None = None, **more: object) -> SnapshotOptions:

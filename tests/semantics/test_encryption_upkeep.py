@@ -18,48 +18,36 @@ from ebsim.core import compact_plan
 from ebsim.core.domains import list_domains, open_domain
 from ebsim.core.dump import dump
 from ebsim.engine import Seams, Store
-from ebsim.errors import CorruptionError, EbsimError, ErrorCode
+from ebsim.errors import CorruptionError, ErrorCode
 from ebsim.format.domain_records import DomainRecord
 from ebsim.format.sealing import sealed_size
 from ebsim.format.segment import Codec, RecordKind, encode_record
 from ebsim.permissions import PermissionChange
-from ebsim.reports import CheckReport, RepairedRecord, RepairReport
+from ebsim.reports import CheckReport
 from ebsim.requests import VolumeModificationRequest, VolumeRequest
 from ebsim.results import Snapshot
 from ebsim.testing.contents import HEAD, NOISE, TEXT, noise_block
 from ebsim.testing.damage import flip_bit, records_of, segment_files
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.lost_block import (
+    ALIAS,
+    DAMAGES,
+    LOST,
+    Scene,
+    flip_header,
+    flip_payload,
+    of_lost,
+    overwrite,
+)
+from ebsim.testing.refused import refused
 from ebsim.testing.sealed_records import SealedRecord, data_keys, record_of
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE, MIB
 
-ALIAS = "alias/k"
-LOST = noise_block(7)
-"""The content that is damaged."""
 
-
-class Scene:
-    """A store with a snapshot of an image, and of a disk, each in an encrypted volume of its own.
-
-    The image's is under a customer key, in a segment of its own, and has the block `LOST`.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.seams = Seams(clock=ManualClock(), entropy=SeededEntropy())
-        self.folder = folder
-        self.path = folder / "store"
-        self.image = folder / "disk.img"
-        self.image.write_bytes(NOISE + LOST + TEXT)
-        with Store.create(self.path, self.seams) as store:
-            store.keys.create(alias=ALIAS)
-            store.create_snapshot(disk_of(HEAD), SnapshotOptions(encrypted=True))
-        with self.open() as store:
-            options = SnapshotOptions(encrypted=True, kms_key_id=ALIAS)
-            self.snapshot = store.create_snapshot(self.image, options).snapshot_id
-
-    def open(self, **more: object) -> Store:
-        return Store.open(self.path, replace(self.seams, **more))  # type: ignore[arg-type]
+class SealedScene(Scene):
+    """Its snapshots are encrypted."""
 
     def without_keys(self) -> Store:
         """Open the store where its keyring is missing."""
@@ -69,60 +57,24 @@ class Scene:
         with self.open() as store:
             return record_of(store, self.snapshot, index)
 
-    def forget_image(self) -> None:
-        self.image.write_bytes(NOISE + HEAD + TEXT)
-
     def assert_whole(self, store: Store) -> None:
         found = [store.read_block(self.snapshot, index) for index in range(3)]
         assert found == [NOISE, LOST, TEXT]
 
 
 @pytest.fixture
-def scene(fast_path: Path) -> Scene:
-    return Scene(fast_path)
+def scene(fast_path: Path) -> SealedScene:
+    return SealedScene(fast_path, encrypted=True)
 
 
 def kinds(report: CheckReport) -> set[str]:
     return {finding.kind for finding in report.findings}
 
 
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
-
-
-# Damage
-
-
-def flip_payload(record: SealedRecord) -> None:
-    flip_bit(record.path, 8 * (record.header.offset + 5000))
-
-
-def flip_header(record: SealedRecord) -> None:
-    flip_bit(record.path, 8 * (record.header.offset + 48))
-
-
-def overwrite(record: SealedRecord) -> None:
-    record.write(b"?" * record.header.extent)
-
-
-def cut_off(record: SealedRecord) -> None:
-    with record.path.open("r+b") as file:
-        file.truncate(record.header.offset + 8192)
-
-
-def remove(record: SealedRecord) -> None:
-    record.path.unlink()
-
-
-DAMAGES = [flip_payload, flip_header, overwrite, cut_off, remove]
-
-
 # Checks and restores
 
 
-def test_check_proves_every_block_with_the_keys(scene: Scene) -> None:
+def test_check_proves_every_block_with_the_keys(scene: SealedScene) -> None:
     with scene.open() as store:
         report = store.check(data=True)
         assert report.healthy
@@ -130,7 +82,7 @@ def test_check_proves_every_block_with_the_keys(scene: Scene) -> None:
         assert report.coverage.sealed_blocks == 0
 
 
-def test_check_without_the_keys_proves_what_was_stored(scene: Scene) -> None:
+def test_check_without_the_keys_proves_what_was_stored(scene: SealedScene) -> None:
     with scene.without_keys() as store:
         report = store.check(data=True)
     assert report.coverage is not None
@@ -140,7 +92,7 @@ def test_check_without_the_keys_proves_what_was_stored(scene: Scene) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_found_without_the_keys(
-    scene: Scene, damage: Callable[[SealedRecord], None]
+    scene: SealedScene, damage: Callable[[SealedRecord], None]
 ) -> None:
     damage(scene.record())
     with scene.without_keys() as store:
@@ -154,7 +106,7 @@ def test_damage_is_found_without_the_keys(
 
 
 @pytest.mark.parametrize("way", ["new", "in place", "in place, other bytes"])
-def test_restore_of_what_is_encrypted(scene: Scene, way: str) -> None:
+def test_restore_of_what_is_encrypted(scene: SealedScene, way: str) -> None:
     target = scene.folder / "target"
     wanted = NOISE + LOST + TEXT
     if way != "new":
@@ -167,7 +119,7 @@ def test_restore_of_what_is_encrypted(scene: Scene, way: str) -> None:
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_restore_with_zeros_for_what_is_damaged(scene: Scene, *, in_place: bool) -> None:
+def test_restore_with_zeros_for_what_is_damaged(scene: SealedScene, *, in_place: bool) -> None:
     flip_payload(scene.record())
     target = scene.folder / "target"
     if in_place:
@@ -188,47 +140,19 @@ def test_restore_with_zeros_for_what_is_damaged(scene: Scene, *, in_place: bool)
 # Repair
 
 
-def of_lost(report: RepairReport) -> RepairedRecord:
-    (record,) = [
-        each
-        for each in report.records
-        if each.kind == "block" and (BLOCK_SIZE, 2 * BLOCK_SIZE) in each.ranges
-    ]
-    return record
-
-
 def from_source(_scene: Scene) -> Path | None:
     return None
 
 
-def from_copied_store(scene: Scene) -> Path | None:
-    shutil.copytree(scene.path, scene.folder / "other")
-    scene.forget_image()
-    return scene.folder / "other"
-
-
-def from_other_store(scene: Scene) -> Path | None:
-    """An unencrypted store with the content at another place."""
-    other = scene.folder / "other"
-    with Store.create(other, Seams(clock=ManualClock(), entropy=SeededEntropy(9))) as store:
-        store.create_snapshot(disk_of(HEAD, TEXT, LOST))
-    scene.forget_image()
-    return other
-
-
-def from_other_encrypted_store(scene: Scene) -> Path | None:
+def from_other_encrypted_store(scene: SealedScene) -> Path | None:
     """A store with other keys in a keyring of its own."""
-    other = scene.folder / "other"
-    with Store.create(other, Seams(clock=ManualClock(), entropy=SeededEntropy(9))) as store:
-        store.create_snapshot(disk_of(HEAD, TEXT, LOST), SnapshotOptions(encrypted=True))
-    scene.forget_image()
-    return other
+    return scene.other_store(SnapshotOptions(encrypted=True))
 
 
 REMEDIES = {
     "source": from_source,
-    "store, copied": from_copied_store,
-    "store, unencrypted": from_other_store,
+    "store, copied": Scene.copied_store,
+    "store, unencrypted": Scene.other_store,
     "store, encrypted otherwise": from_other_encrypted_store,
 }
 
@@ -236,7 +160,7 @@ REMEDIES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("remedy", REMEDIES)
 def test_damaged_block_is_healed(
-    scene: Scene, damage: Callable[[SealedRecord], None], remedy: str
+    scene: SealedScene, damage: Callable[[SealedRecord], None], remedy: str
 ) -> None:
     """F20 to F22, F26: whatever the damage is and wherever the bytes are."""
     record = scene.record()
@@ -254,7 +178,7 @@ def test_damaged_block_is_healed(
         assert healed.payload != record.payload, "it is sealed for its place"
 
 
-def test_block_is_healed_from_another_record_of_its_domain(scene: Scene) -> None:
+def test_block_is_healed_from_another_record_of_its_domain(scene: SealedScene) -> None:
     """A record that nothing refers to: what a snapshot left that lost a race, or died."""
     record = scene.record()
     (path,) = [each for each in segment_files(scene.path) if each != record.path]
@@ -280,7 +204,7 @@ def test_block_is_healed_from_another_record_of_its_domain(scene: Scene) -> None
         scene.assert_whole(store)
 
 
-def test_block_is_healed_by_the_next_snapshot_that_has_it(scene: Scene) -> None:
+def test_block_is_healed_by_the_next_snapshot_that_has_it(scene: SealedScene) -> None:
     record = scene.record()
     scene.forget_image()
     overwrite(record)
@@ -296,7 +220,7 @@ def test_block_is_healed_by_the_next_snapshot_that_has_it(scene: Scene) -> None:
         assert store.read_block(plain.snapshot_id, 0) == LOST
 
 
-def test_repair_without_the_keys_heals_nothing_and_loses_nothing(scene: Scene) -> None:
+def test_repair_without_the_keys_heals_nothing_and_loses_nothing(scene: SealedScene) -> None:
     """What is damaged is set aside and told; with the keys it is healed later."""
     overwrite(scene.record())
     with scene.without_keys() as store:
@@ -310,7 +234,7 @@ def test_repair_without_the_keys_heals_nothing_and_loses_nothing(scene: Scene) -
         scene.assert_whole(store)
 
 
-def test_repair_leaves_blocks_alone_whose_data_key_is_damaged(scene: Scene) -> None:
+def test_repair_leaves_blocks_alone_whose_data_key_is_damaged(scene: SealedScene) -> None:
     """The key is damaged then, and not the blocks: they must not be given up."""
     from ebsim.core.domains import put_domain
 
@@ -341,7 +265,7 @@ def shown(store: Store) -> tuple[list[Snapshot], object, object, list[bytes]]:
 
 
 @pytest.mark.parametrize("with_keys", [True, False])
-def test_rebuild_brings_the_data_keys_back(scene: Scene, *, with_keys: bool) -> None:
+def test_rebuild_brings_the_data_keys_back(scene: SealedScene, *, with_keys: bool) -> None:
     with scene.open() as store:
         store.volumes.create(VolumeRequest(size_gib=1, encrypted=True))
         store.volumes.create(VolumeRequest(snapshot_id=scene.snapshot))
@@ -369,7 +293,7 @@ def test_rebuild_brings_the_data_keys_back(scene: Scene, *, with_keys: bool) -> 
         assert again.data_encryption_key_id not in keys, "no number is given out twice"
 
 
-def test_data_key_survives_the_entry_that_made_it(scene: Scene) -> None:
+def test_data_key_survives_the_entry_that_made_it(scene: SealedScene) -> None:
     """Each later entry of the lineage has the wrapped key too."""
     with scene.open() as store:
         scene.image.write_bytes(NOISE + LOST + HEAD)
@@ -384,7 +308,7 @@ def test_data_key_survives_the_entry_that_made_it(scene: Scene) -> None:
         assert [store.read_block(second, index) for index in range(3)] == [NOISE, LOST, HEAD]
 
 
-def test_data_key_of_a_volume_survives_in_what_is_done_to_it(scene: Scene) -> None:
+def test_data_key_of_a_volume_survives_in_what_is_done_to_it(scene: SealedScene) -> None:
     """A volume that was made, and changed: the entry that made it is damaged."""
     with scene.open() as store:
         volume = store.volumes.create(VolumeRequest(size_gib=1, encrypted=True)).volume_id
@@ -400,7 +324,7 @@ def test_data_key_of_a_volume_survives_in_what_is_done_to_it(scene: Scene) -> No
         assert data_keys(store) == before
 
 
-def test_data_key_survives_in_what_is_changed_about_a_snapshot(scene: Scene) -> None:
+def test_data_key_survives_in_what_is_changed_about_a_snapshot(scene: SealedScene) -> None:
     """Sharing, locking, tiers: of a snapshot whose completion is damaged, its key is still told."""
     with scene.open() as store:
         key = store.keys.get(ALIAS)
@@ -420,7 +344,7 @@ def _domains(store: Store) -> list[DomainRecord]:
         return list_domains(reader)
 
 
-def test_data_key_survives_a_repair_of_the_journal(scene: Scene) -> None:
+def test_data_key_survives_a_repair_of_the_journal(scene: SealedScene) -> None:
     """What is damaged in the journal is told again from the catalog, keys included."""
     with scene.open() as store:
         before = shown(store)
@@ -437,7 +361,7 @@ def test_data_key_survives_a_repair_of_the_journal(scene: Scene) -> None:
         assert_healthy(store)
 
 
-def journal_entry_of(scene: Scene, name: str) -> tuple[Path, int]:
+def journal_entry_of(scene: SealedScene, name: str) -> tuple[Path, int]:
     """Return segment and offset of the first entry of the journal that names something."""
     for item in dump(scene.path, "journal", None, 0):
         if name in json.dumps(item):
@@ -445,7 +369,7 @@ def journal_entry_of(scene: Scene, name: str) -> tuple[Path, int]:
     raise AssertionError(name)
 
 
-def _place(scene: Scene, item: dict[str, Any]) -> tuple[Path, int]:
+def _place(scene: SealedScene, item: dict[str, Any]) -> tuple[Path, int]:
     for path in segment_files(scene.path):
         for record in records_of(path):
             if record.header.kind is not RecordKind.JOURNAL:
@@ -459,7 +383,7 @@ def _place(scene: Scene, item: dict[str, Any]) -> tuple[Path, int]:
 
 
 @pytest.fixture
-def fragments(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def fragments(scene: SealedScene, monkeypatch: pytest.MonkeyPatch) -> SealedScene:
     """A store of several small segments that are all worth merging."""
     with scene.open() as store:
         store.create_snapshot(disk_of(noise_block(20), name="memory:plain"))
@@ -467,7 +391,7 @@ def fragments(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return scene
 
 
-def test_compaction_seals_blocks_for_their_new_place(fragments: Scene) -> None:
+def test_compaction_seals_blocks_for_their_new_place(fragments: SealedScene) -> None:
     old = fragments.record()
     with fragments.open() as store:
         report = store.compact()
@@ -485,7 +409,9 @@ def test_compaction_seals_blocks_for_their_new_place(fragments: Scene) -> None:
         fragments.assert_whole(store)
 
 
-def test_compaction_without_the_keys_leaves_encrypted_blocks_in_place(fragments: Scene) -> None:
+def test_compaction_without_the_keys_leaves_encrypted_blocks_in_place(
+    fragments: SealedScene,
+) -> None:
     """It is no damage that they cannot be opened: the rest is moved, and the keys may come."""
     old = fragments.record()
     with fragments.without_keys() as store:
@@ -501,7 +427,7 @@ def test_compaction_without_the_keys_leaves_encrypted_blocks_in_place(fragments:
         assert_healthy(store)
 
 
-def test_compaction_tells_damage_from_missing_keys(fragments: Scene) -> None:
+def test_compaction_tells_damage_from_missing_keys(fragments: SealedScene) -> None:
     flip_payload(fragments.record())
     with fragments.without_keys() as store:
         report = store.compact()
@@ -509,7 +435,7 @@ def test_compaction_tells_damage_from_missing_keys(fragments: Scene) -> None:
         assert report.sealed_blocks == 3
 
 
-def test_deletion_needs_no_key_and_gives_everything_back(scene: Scene) -> None:
+def test_deletion_needs_no_key_and_gives_everything_back(scene: SealedScene) -> None:
     with scene.without_keys() as store:
         report = store.delete_snapshots([each.snapshot_id for each in store.list_snapshots()])
         assert [each.freed_size_bytes // BLOCK_SIZE for each in report.deleted] == [1, 3]
@@ -518,7 +444,7 @@ def test_deletion_needs_no_key_and_gives_everything_back(scene: Scene) -> None:
         assert_healthy(store, orphan_bytes_max=64 * 4096)
 
 
-def test_charges_move_to_the_next_snapshot_as_they_do_unencrypted(scene: Scene) -> None:
+def test_charges_move_to_the_next_snapshot_as_they_do_unencrypted(scene: SealedScene) -> None:
     """Section 2.5: what the heir refers to stays, and is charged to it."""
     with scene.open() as store:
         scene.image.write_bytes(NOISE + LOST + HEAD)
@@ -530,7 +456,7 @@ def test_charges_move_to_the_next_snapshot_as_they_do_unencrypted(scene: Scene) 
         assert_healthy(store)
 
 
-def test_dump_shows_no_wrapped_data_key(scene: Scene) -> None:
+def test_dump_shows_no_wrapped_data_key(scene: SealedScene) -> None:
     with scene.open() as store, store._context.catalog.read() as reader:
         wrapped = [each.wrapped for each in list_domains(reader)]
     texts = [
@@ -545,7 +471,7 @@ def test_dump_shows_no_wrapped_data_key(scene: Scene) -> None:
 # Keys that are rotated, and keyrings that are lost
 
 
-def test_rotation_wraps_data_keys_anew_and_touches_no_data(scene: Scene) -> None:
+def test_rotation_wraps_data_keys_anew_and_touches_no_data(scene: SealedScene) -> None:
     with scene.open() as store:
         before = shown(store)
         files = {path: path.read_bytes() for path in segment_files(scene.path)}
@@ -567,7 +493,7 @@ def test_rotation_wraps_data_keys_anew_and_touches_no_data(scene: Scene) -> None
         assert_healthy(store)
 
 
-def test_keyring_that_was_lost_is_recovered_from_its_printed_copy(scene: Scene) -> None:
+def test_keyring_that_was_lost_is_recovered_from_its_printed_copy(scene: SealedScene) -> None:
     copy = scene.folder / "recovery.txt"
     with scene.open() as store:
         store.keys.export(copy)
@@ -588,7 +514,7 @@ def test_keyring_that_was_lost_is_recovered_from_its_printed_copy(scene: Scene) 
         scene.assert_whole(store)
 
 
-def test_another_keyring_in_its_place_opens_nothing(scene: Scene) -> None:
+def test_another_keyring_in_its_place_opens_nothing(scene: SealedScene) -> None:
     other = scene.folder / "other"
     with Store.create(other, Seams(clock=ManualClock(), entropy=SeededEntropy(9))) as store:
         store.create_snapshot(disk_of(NOISE), SnapshotOptions(encrypted=True))

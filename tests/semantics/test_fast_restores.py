@@ -12,7 +12,7 @@ from ebsim.config import Quotas
 from ebsim.core.fast_restores import all_fast_restores
 from ebsim.core.volume_records import get_managed, put_managed
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.fast_restores import FastRestore, FastRestoreQuery, FastRestoreState
 from ebsim.format.catalog_values import Table
 from ebsim.format.fast_restore_records import encode_fast_restore
@@ -31,6 +31,7 @@ from ebsim.testing.damage import damage_block, flip_bit, segment_files
 from ebsim.testing.held_copies import HeldCopies
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.machine import Killed, Machine
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock
 from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE
@@ -51,12 +52,6 @@ def name(store: Store) -> str:
 @pytest.fixture
 def friend(store: Store) -> Store:
     return store.as_account(FRIEND)
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def snapshot_of_size(store: Store, size_gib: int) -> str:

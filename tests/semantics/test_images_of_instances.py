@@ -1,7 +1,7 @@
 """Images that are made of pretended instances (semantics section 10.1; EC2's CreateImage)."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,6 @@ from unittest import mock
 import pytest
 
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError
 from ebsim.images import Image, ImageState
 from ebsim.instances import (
     DeviceOfImage,
@@ -23,6 +22,7 @@ from ebsim.results import SnapshotState
 from ebsim.testing.held_copies import HeldCopies
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.machine import Killed, Machine
+from ebsim.testing.refused import refused
 from ebsim.volumes.snapshot_job import SnapshotJob
 
 
@@ -41,12 +41,6 @@ def store(store_path: Path, seams: Seams, copies: HeldCopies) -> Iterator[Store]
     with Store.create(store_path, seams) as opened:
         yield opened
         copies.release_all()  # closing waits for what is pending
-
-
-def refused(act: Callable[[], object]) -> str:
-    with pytest.raises(EbsimError) as caught:
-        act()
-    return caught.value.code.value
 
 
 def new_instance(store: Store) -> str:

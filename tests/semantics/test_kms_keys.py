@@ -2,27 +2,21 @@
 
 import shutil
 import stat
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.keys.records import KeyOperation, KeyState
 from ebsim.keys.unlocking import ScryptCost, Unlocking
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock
 
 OTHER = "111122223333"
 UNKNOWN = "1234abcd-12ab-34cd-56ef-1234567890ab"
 CHEAP = ScryptCost(log2_n=14)
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def test_store_without_a_keyring_has_no_keys(store: Store) -> None:

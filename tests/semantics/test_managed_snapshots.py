@@ -341,8 +341,8 @@ def test_snapshot_that_was_partly_copied_goes_on_with_its_moment(
 
     def read_into(source: FrozenSource, offset: int, buffer: memoryview) -> None:
         if offset > last_copied * 257 * BLOCK_SIZE and not let_go.is_set():
-            holding.wait(20)  # holds no lock of the volume
-            let_go.wait(20)
+            holding.wait(120)  # holds no lock of the volume
+            let_go.wait(120)
         read_as_ever(source, offset, buffer)
 
     read_as_ever = FrozenSource.read_into
@@ -360,7 +360,7 @@ def test_snapshot_that_was_partly_copied_goes_on_with_its_moment(
             for leaf in range(5):
                 file.pwrite(palette_block(leaf + 1), leaf * 257 * BLOCK_SIZE)
             snapshot_id = begin(store, volume)
-            holding.wait(20)
+            holding.wait(120)
             file.pwrite(TAIL, 0)
         store.close(wait=False)
     with Store.open(store_path, seams) as store:

@@ -15,7 +15,6 @@ from ebsim.core.off_site_making import OffSiteMaking
 from ebsim.core.off_site_source import OffSiteSource
 from ebsim.engine import Seams, Store
 from ebsim.errors import (
-    EbsimError,
     ErrorCode,
     InvalidInputError,
     NotFoundError,
@@ -29,6 +28,7 @@ from ebsim.storage.locks import LockFile, named_region
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, ZEROS, noise_block
 from ebsim.testing.damage import damage_block
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import MemorySource, disk_of
 from ebsim.units import BLOCK_SIZE
@@ -83,12 +83,6 @@ def copies(store: Store, report: OffSiteReport) -> list[Snapshot]:
 
 def contents(store: Store, shown: Snapshot, count: int = 3) -> list[bytes]:
     return [store.read_block(shown.snapshot_id, index) for index in range(count)]
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def test_first_copy_is_full_and_the_next_reads_what_changed(

@@ -5,7 +5,7 @@ keys of the other store (claim S-67).
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ebsim.core import ingest
 from ebsim.core.off_site_making import OffSiteMaking
 from ebsim.core.off_site_source import OffSiteSource
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.keys.unlocking import KeyringAccess, Unlocking
 from ebsim.off_site import CopyOutcome, OffSiteCopy, OffSiteReport, OffSiteRequest
 from ebsim.permissions import PermissionChange
@@ -27,6 +27,7 @@ from ebsim.storage.files import PosixFiles
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, ZEROS, noise_block
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.observed_files import ObservedFiles
+from ebsim.testing.refused import refused
 from ebsim.testing.sealed_records import data_keys, files_below, found_in, record_of, traces_of
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import MemorySource, disk_of
@@ -89,12 +90,6 @@ def contents(store: Store, snapshot: Snapshot, count: int = 3) -> list[bytes]:
 
 def default_key(store: Store) -> str:
     return store.encryption.get_default_kms_key_id()
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 # Which key

@@ -1,15 +1,14 @@
 """Finding snapshots as DescribeSnapshots does: ids, owners, states, filters, pages."""
 
-from collections.abc import Callable
-
 import pytest
 
 from ebsim.config import SnapshotOptions
 from ebsim.engine import Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.requests import Filter, SnapshotQuery, VolumeQuery
 from ebsim.results import Snapshot
 from ebsim.testing.contents import NOISE
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock
 from ebsim.testing.sources import disk_of
 
@@ -35,12 +34,6 @@ def four(store: Store, clock: ManualClock) -> list[Snapshot]:
 def found(store: Store, four: list[Snapshot], query: SnapshotQuery) -> list[int]:
     order = [taken.snapshot_id for taken in four]
     return [order.index(shown.snapshot_id) for shown in store.list_snapshots(query)]
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 FILTERS: list[tuple[str, list[str], list[int]]] = [

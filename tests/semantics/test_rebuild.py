@@ -13,16 +13,10 @@ from ebsim.policies import CreateRule, PolicyRequest, RetainRule, Schedule
 from ebsim.reports import RebuildReport
 from ebsim.requests import BlockDevice, ImageOptions, ImageQuery, VolumeRequest
 from ebsim.testing.contents import palette_block
-from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import MemorySource
 from ebsim.units import BLOCK_SIZE
 
 ALL_IMAGES = ImageQuery(include_disabled=True)
-
-
-@pytest.fixture
-def seams() -> Seams:
-    return Seams(clock=ManualClock(), entropy=SeededEntropy())
 
 
 @pytest.fixture

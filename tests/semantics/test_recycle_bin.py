@@ -40,6 +40,7 @@ from ebsim.results import ChargeCause, Snapshot, SnapshotState
 from ebsim.testing.contents import HEAD, NOISE, TEXT, ZEROS, noise_block
 from ebsim.testing.held_copies import HeldCopies
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import MemorySource, disk_of
 from ebsim.tiering import StorageTier
@@ -50,12 +51,6 @@ FRIEND = "111122223333"
 SNAPSHOTS = RuleRequest(resource_type=RuleResourceType.EBS_SNAPSHOT, retention_days=7)
 IMAGES = RuleRequest(resource_type=RuleResourceType.EC2_IMAGE, retention_days=7)
 GONE = ErrorCode.INVALID_SNAPSHOT_NOT_FOUND
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def reason(call: Callable[[], object]) -> tuple[ErrorCode, str]:

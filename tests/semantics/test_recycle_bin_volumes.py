@@ -8,7 +8,7 @@ import pytest
 
 from ebsim.core.bin_stays import BIN_TAG
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError, ErrorCode, SourceError
+from ebsim.errors import ErrorCode, SourceError
 from ebsim.policies import CreateRule, PolicyRequest, RetainRule, Schedule
 from ebsim.progress import SilentProgress
 from ebsim.recycle_bin import BinQuery, RuleRequest, RuleResourceType
@@ -17,18 +17,13 @@ from ebsim.results import VolumeState
 from ebsim.testing.contents import HEAD, NOISE, TEXT
 from ebsim.testing.held_copies import HeldCopies
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE
 
 DAY_US = 24 * 3600 * 1_000_000
 GONE = ErrorCode.INVALID_VOLUME_NOT_FOUND
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def keep_volumes(store: Store, **tags: str) -> None:

@@ -22,11 +22,11 @@ from ebsim.errors import (
 from ebsim.format.kept_block import encode_kept_header
 from ebsim.format.segment import RecordHeader, encode_record
 from ebsim.progress import SilentProgress
-from ebsim.reports import Finding, RepairedRecord, RepairReport
+from ebsim.reports import Finding, RepairReport
 from ebsim.requests import VolumeRequest
 from ebsim.storage.files import PosixFile
 from ebsim.storage.locks import Region
-from ebsim.testing.contents import HEAD, NOISE, TEXT, noise_block
+from ebsim.testing.contents import NOISE, TEXT, noise_block
 from ebsim.testing.damage import (
     RecordPlace,
     flip_bit,
@@ -35,63 +35,20 @@ from ebsim.testing.damage import (
     segment_files,
 )
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.lost_block import (
+    DAMAGES,
+    LOST,
+    Scene,
+    flip_header,
+    flip_payload,
+    of_lost,
+    overwrite,
+    remove,
+)
 from ebsim.testing.sealed_records import record_of
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import disk_of
 from ebsim.units import BLOCK_SIZE
-
-LOST = noise_block(7)
-"""The content that is damaged: it does not compress, so that its record is large."""
-
-
-def flip_payload(place: RecordPlace) -> None:
-    flip_bit(place.path, 8 * (place.header.offset + 5000))
-
-
-def flip_header(place: RecordPlace) -> None:
-    flip_bit(place.path, 8 * (place.header.offset + 48))
-
-
-def overwrite(place: RecordPlace) -> None:
-    with place.path.open("r+b") as file:
-        file.seek(place.header.offset)
-        file.write(b"?" * place.header.extent)
-
-
-def cut_off(place: RecordPlace) -> None:
-    with place.path.open("r+b") as file:
-        file.truncate(place.header.offset + 8192)
-
-
-def remove(place: RecordPlace) -> None:
-    place.path.unlink()
-
-
-DAMAGES = [flip_payload, flip_header, overwrite, cut_off, remove]
-
-
-class Scene:
-    """A store with a snapshot of an image, in a segment of its own, that has the block `LOST`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.seams = Seams(clock=ManualClock(), entropy=SeededEntropy())
-        self.folder = folder
-        self.path = folder / "store"
-        self.image = folder / "disk.img"
-        self.image.write_bytes(NOISE + LOST + TEXT)
-        with Store.create(self.path, self.seams) as store:
-            store.create_snapshot(disk_of(HEAD))
-        with self.open() as store:
-            self.snapshot = store.create_snapshot(self.image).snapshot_id
-
-    def open(self) -> Store:
-        return Store.open(self.path, self.seams)
-
-    def place(self) -> RecordPlace:
-        return place_of_block(self.path, LOST)
-
-    def forget_image(self) -> None:
-        self.image.write_bytes(NOISE + HEAD + TEXT)
 
 
 @pytest.fixture
@@ -106,15 +63,6 @@ def hashes(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "lock.mdb"
     }
-
-
-def of_lost(report: RepairReport) -> RepairedRecord:
-    (record,) = [
-        each
-        for each in report.records
-        if each.kind == "block" and (BLOCK_SIZE, 2 * BLOCK_SIZE) in each.ranges
-    ]
-    return record
 
 
 # What heals
@@ -149,26 +97,11 @@ def plant_copy(scene: Scene, content: bytes) -> None:
             file.write(part)
 
 
-def from_copied_store(scene: Scene) -> Path | None:
-    shutil.copytree(scene.path, scene.folder / "other")
-    scene.forget_image()
-    return scene.folder / "other"
-
-
-def from_other_store(scene: Scene) -> Path | None:
-    """A store with another hash key, and the content at another place."""
-    other = scene.folder / "other"
-    with Store.create(other, Seams(clock=ManualClock(), entropy=SeededEntropy(9))) as store:
-        store.create_snapshot(disk_of(HEAD, TEXT, LOST))
-    scene.forget_image()
-    return other
-
-
 REMEDIES = {
     "source": from_source,
     "copy": from_copy,
-    "store": from_copied_store,
-    "store with another key": from_other_store,
+    "store": Scene.copied_store,
+    "store with another key": Scene.other_store,
 }
 
 
@@ -231,7 +164,7 @@ def test_block_of_a_managed_volume_is_healed_from_its_own_file(
         header = encode_kept_header(volume, 1, 1, memoryview(stored))
         (path / "volumes" / f"{volume}.kept").write_bytes(header + stored)
     assert (stored == LOST) is not encrypted
-    damage(RecordPlace(record.path, record.header))
+    damage(record)
 
     with Store.open(path, seams, resume=False) as store:
         report = store.repair()
@@ -587,11 +520,11 @@ def test_repair_waits_for_a_compaction_or_another_repair(scene: Scene) -> None:
         held = store._context.locks.hold(Region.COMPACT)
         thread = threading.Thread(target=lambda: reports.append(store.repair(progress=Telling())))
         thread.start()
-        assert waiting.wait(20)
+        assert waiting.wait(120)
         assert not (scene.path / "set-aside").exists()
         assert len(store.repair(dry_run=True).records) == 1  # a plan waits for nobody
         held.release()
-        thread.join(20)
+        thread.join(120)
         assert_healthy(store)
     assert [report.unhealed for report in reports] == [()]
     assert told == ["a compaction or repair of this store is under way; waiting for it"]

@@ -1,19 +1,19 @@
 """Locks on snapshots: the state machine of acceptance test 11, on a clock that is moved by hand."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ebsim.engine import Seams, Store
-from ebsim.errors import EbsimError, ErrorCode, ForbiddenError, SnapshotFailedError, SourceError
+from ebsim.errors import ErrorCode, ForbiddenError, SnapshotFailedError, SourceError
 from ebsim.locking import LockMode, LockQuery, LockRequest, LockState, SnapshotLock
 from ebsim.permissions import PermissionChange
 from ebsim.requests import BlockDevice, PruneOptions, VolumeRequest
 from ebsim.testing.contents import NOISE, TEXT
 from ebsim.testing.held_copies import HeldCopies
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock
 from ebsim.testing.sources import ObservedSource, disk_of
 
@@ -27,12 +27,6 @@ COOLING = replace(COMPLIANCE, cool_off_hours=5)
 @pytest.fixture
 def name(store: Store) -> str:
     return store.create_snapshot(disk_of(NOISE)).snapshot_id
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def pass_time(clock: ManualClock, us: int) -> None:

@@ -1,12 +1,12 @@
 """Tags on snapshots, volumes and images: limits, overwriting, the forms of deletion."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pytest
 
 from ebsim.config import SnapshotOptions
 from ebsim.engine import Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.format.catalog_values import Table
 from ebsim.format.records import decode_json, encode_json
 from ebsim.ids import VolumeId
@@ -15,6 +15,7 @@ from ebsim.results import ResourceType
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.testing.contents import NOISE
 from ebsim.testing.invariants import assert_healthy
+from ebsim.testing.refused import refused
 from ebsim.testing.sources import disk_of
 
 NO_IMAGE = "ami-00000000000000000"
@@ -46,12 +47,6 @@ def image(store: Store, tags: Mapping[str, str]) -> str:
 
 def tags_of(store: Store, resource_id: str) -> dict[str, str]:
     return {tag.key: tag.value for tag in store.tags.list(TagQuery(resource_ids=[resource_id]))}
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def test_tags_are_put_on_snapshots_volumes_and_images(store: Store) -> None:
@@ -122,7 +117,7 @@ def test_request_that_is_refused_for_one_resource_changes_none(store: Store) -> 
 
     codes = [
         refused(lambda other=other: store.tags.create([free, other], {"new": "1"}))  # type: ignore[misc]
-        for other in (full, NO_SNAPSHOT, "vol-00000000000000000", NO_IMAGE, "snap-1", "i-1")
+        for other in (full, NO_SNAPSHOT, "vol-00000000000000000", NO_IMAGE, "snap-1", "x-1")
     ]
 
     assert codes == [

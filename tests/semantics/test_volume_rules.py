@@ -1,15 +1,14 @@
 """What EBS allows of managed volumes, asked of a whole store: types, modifications, limits."""
 
-from collections.abc import Callable
-
 import pytest
 
 from ebsim.config import Quotas, SnapshotOptions
 from ebsim.engine import Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.requests import VolumeModificationRequest, VolumeQuery, VolumeRequest
 from ebsim.results import ModificationState, SnapshotState, Volume
 from ebsim.testing.contents import NOISE
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock
 from ebsim.testing.sources import disk_of
 from ebsim.units import GIB, KIB
@@ -22,12 +21,6 @@ def create(store: Store, size_gib: int = 1, volume_type: str = "gp3") -> Volume:
 def grow(store: Store, volume: Volume, size_gib: int) -> ModificationState:
     request = VolumeModificationRequest(size_gib=size_gib)
     return store.volumes.modify(volume.volume_id, request).state
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 def test_volume_says_what_it_is_after_reopening(store: Store) -> None:

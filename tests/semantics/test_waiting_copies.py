@@ -60,7 +60,7 @@ class Copies:
         thread = threading.Thread(target=work)
         self.threads.append(thread)
         thread.start()
-        found = told.get(timeout=30)
+        found = told.get(timeout=120)
         if isinstance(found, EbsimError):
             raise found
         return there.get_snapshot(found)
@@ -69,7 +69,7 @@ class Copies:
         """Have all end."""
         self.go_on.set()
         for thread in self.threads:
-            thread.join(30)
+            thread.join(120)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def copies(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Copies]:
     made, read = Copies(store), SnapshotSource.read_into
 
     def held(self: SnapshotSource, offset: int, buffer: memoryview) -> None:
-        made.go_on.wait(30)
+        made.go_on.wait(120)
         read(self, offset, buffer)
 
     monkeypatch.setattr(SnapshotSource, "read_into", held)

@@ -44,6 +44,7 @@ from ebsim.results import (
     SnapshotState,
     Tag,
 )
+from ebsim.testing.shell import NoStores, Shell
 from ebsim.units import BLOCK_SIZE, GIB, MIB
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class FakeStore:
         return STATS
 
 
-class FakeStores:
+class FakeStores(NoStores):
     """Opens one fake store, whatever the path."""
 
     def __init__(self) -> None:
@@ -268,33 +269,14 @@ class FakeStores:
         self.resumed.append(resume)
         return cast("Store", self.store)
 
-    def lacks(self, _path: Path) -> bool:
-        return False
 
-    def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
-        raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
-
-
-class Terminal:
+class Terminal(Shell):
     """Runs commands on one fake store."""
 
     def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self.stores = FakeStores()
-        self.store = self.stores.store
-        self.error_output = ""
-        self._capture = capture
-
-    def run(self, *arguments: str, expect: int = 0) -> str:
-        """Run a command, check its exit code, and return its standard output."""
-        code = run(arguments, Environment(store=Path("/default")), self.stores)
-        output, self.error_output = self._capture.readouterr()
-        assert code == expect, output + self.error_output
-        return output
-
-    def json(self, *arguments: str, expect: int = 0) -> Any:
-        """Run a command with --json, and return its only document."""
-        output = self.run(*arguments, "--json", expect=expect)
-        return json.loads(output)
+        environment, stores = Environment(store=Path("/default")), FakeStores()
+        super().__init__(lambda arguments: run(arguments, environment, stores), capture)
+        self.stores, self.store = stores, stores.store
 
 
 @pytest.fixture
@@ -325,9 +307,9 @@ COMMANDS: list[tuple[str, ...]] = [
 def test_every_command_closes_the_store_and_prints_text(
     command: tuple[str, ...], terminal: Terminal
 ) -> None:
-    assert terminal.run(*command).strip()
+    assert terminal(*command).strip()
     assert terminal.store.calls[-1] == ("close",)
-    assert terminal.error_output == ""
+    assert terminal.errors == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -341,25 +323,25 @@ def test_every_command_prints_one_json_document(
 def test_shared_options_stand_before_or_after_the_command(
     command: tuple[str, ...], terminal: Terminal
 ) -> None:
-    before = terminal.run("--store", "/here", "--json", *command)
-    after = terminal.run(*command, "--store", "/here", "--json")
+    before = terminal("--store", "/here", "--json", *command)
+    after = terminal(*command, "--store", "/here", "--json")
     assert before == after
     assert {path for path, _ in terminal.stores.opened} == {Path("/here")}
 
 
 def test_the_innermost_store_option_counts(terminal: Terminal) -> None:
-    terminal.run("--store", "/outer", "snapshot", "--store", "/middle", "list", "--store", "/inner")
+    terminal("--store", "/outer", "snapshot", "--store", "/middle", "list", "--store", "/inner")
     assert terminal.stores.opened == [(Path("/inner"), "open")]
 
 
 def test_the_store_of_the_environment_is_used_by_default(terminal: Terminal) -> None:
-    terminal.run("stats")
+    terminal("stats")
     assert terminal.stores.opened == [(Path("/default"), "open")]
 
 
 def test_only_init_and_snapshot_create_make_a_store(terminal: Terminal) -> None:
     for command in COMMANDS:
-        terminal.run(*command)
+        terminal(*command)
     making = [
         command[:2]
         for command, (_, how) in zip(COMMANDS, terminal.stores.opened, strict=True)
@@ -370,7 +352,7 @@ def test_only_init_and_snapshot_create_make_a_store(terminal: Terminal) -> None:
 
 def test_only_waiting_goes_on_with_what_was_left_pending(terminal: Terminal) -> None:
     for command in COMMANDS[1:]:
-        terminal.run(*command)
+        terminal(*command)
     resuming = [
         command[:2]
         for command, resumed in zip(COMMANDS[1:], terminal.stores.resumed, strict=True)
@@ -380,7 +362,7 @@ def test_only_waiting_goes_on_with_what_was_left_pending(terminal: Terminal) -> 
 
 
 def test_create_passes_its_options_on(terminal: Terminal) -> None:
-    terminal.run(
+    terminal(
         *("snapshot", "create", "disk.img", "--description", "nightly"),
         *("--tag", "Name=web1", "--tag", "Query=a=b", "--tag", "Empty="),
         *("--volume", VOLUME, "--new-volume", "--parent", OTHER),
@@ -399,7 +381,7 @@ def test_create_passes_its_options_on(terminal: Terminal) -> None:
 
 
 def test_create_without_options_uses_the_defaults(terminal: Terminal) -> None:
-    terminal.run("snapshot", "create", "disk.img")
+    terminal("snapshot", "create", "disk.img")
     assert terminal.store.calls[0] == ("create_snapshot", "disk.img", SnapshotOptions())
 
 
@@ -436,7 +418,7 @@ def test_list_document_holds_the_same_snapshot_documents(terminal: Terminal) -> 
 
 
 def test_list_table_names_both_sizes(terminal: Terminal) -> None:
-    header, row, totals = terminal.run("snapshot", "list").splitlines()
+    header, row, totals = terminal("snapshot", "list").splitlines()
     columns = "SNAPSHOT STATE STARTED (UTC) VOLUME SIZE FULL CHARGED NAME"
     assert header.split() == columns.split()
     assert row.startswith(f"{SNAP}  completed  2026-01-01 12:00:00  {VOLUME}  ")
@@ -445,7 +427,7 @@ def test_list_table_names_both_sizes(terminal: Terminal) -> None:
 
 
 def test_list_asks_for_what_is_named(terminal: Terminal) -> None:
-    terminal.run(
+    terminal(
         *("snapshot", "list", SNAP, "--state", "error", "--state", "pending", "--owner", "self"),
         *("--restorable-by", "all"),
         *(
@@ -470,16 +452,14 @@ def test_list_of_a_page_tells_how_to_go_on(option: tuple[str, str], terminal: Te
     document = terminal.json("snapshot", "list", *option)
     assert list(document) == ["Snapshots", "NextToken"]
     assert document["NextToken"] == "bmV4dA=="
-    assert "\nThere are more: --starting-token bmV4dA==\n" in terminal.run(
-        "snapshot", "list", *option
-    )
+    assert "\nThere are more: --starting-token bmV4dA==\n" in terminal("snapshot", "list", *option)
     assert terminal.store.calls[0][0] == "describe_snapshots"
 
 
 @pytest.mark.parametrize(("state", "code"), [("completed", 0), ("error", 1)])
 def test_wait_ends_with_1_if_a_snapshot_failed(state: str, code: int, terminal: Terminal) -> None:
     terminal.store.ended = [dataclasses.replace(SNAPSHOT, state=SnapshotState(state))]
-    document = terminal.json("snapshot", "wait", SNAP, expect=code)
+    document = terminal.json("snapshot", "wait", SNAP, code=code)
     assert document["Snapshots"][0]["State"] == state
     assert terminal.store.calls[0] == ("wait_snapshots", (SNAP,))
 
@@ -494,8 +474,8 @@ def test_tag_create_passes_its_tags_on(terminal: Terminal) -> None:
 
 
 def test_tag_delete_tells_a_missing_value_from_an_empty_one(terminal: Terminal) -> None:
-    terminal.run("tag", "delete", SNAP, "--tag", "any", "--tag", "empty=", "--tag", "one=1")
-    terminal.run("tag", "delete", SNAP, "--all")
+    terminal("tag", "delete", SNAP, "--tag", "any", "--tag", "empty=", "--tag", "one=1")
+    terminal("tag", "delete", SNAP, "--all")
     wanted = {"any": None, "empty": "", "one": "1"}
     assert terminal.store.calls[0] == ("tags.delete", (SNAP,), wanted)
     assert terminal.store.calls[2] == ("tags.delete", (SNAP,), None)
@@ -539,11 +519,11 @@ def test_delete_document_tells_what_moved_and_what_was_freed(
 
 
 def test_delete_text_says_which_size_is_which(terminal: Terminal) -> None:
-    assert terminal.run("snapshot", "delete", SNAP).splitlines() == [
+    assert terminal("snapshot", "delete", SNAP).splitlines() == [
         f"Deleted {SNAP}: freed 2 GiB charged and reclaimed 700 MiB stored.",
         f"  moved 6 GiB charged to {OTHER}, which needs the blocks",
     ]
-    assert terminal.run("snapshot", "delete", SNAP, "--dry-run").splitlines() == [
+    assert terminal("snapshot", "delete", SNAP, "--dry-run").splitlines() == [
         f"Would delete {SNAP}: would free 2 GiB charged and reclaim 700 MiB stored.",
         f"  would move 6 GiB charged to {OTHER}, which needs the blocks",
     ]
@@ -572,7 +552,7 @@ def test_history_document_names_the_other_snapshot_of_a_move(terminal: Terminal)
 
 
 def test_history_text_ends_with_the_charge_of_today(terminal: Terminal) -> None:
-    last = terminal.run("snapshot", "history", SNAP).splitlines()[-1]
+    last = terminal("snapshot", "history", SNAP).splitlines()[-1]
     assert last == "Charged now: 2 GiB (4,096 blocks)."
 
 
@@ -591,9 +571,9 @@ def test_restore_passes_its_options_on(terminal: Terminal) -> None:
 
 def test_restore_lists_what_was_lost_and_ends_with_1(terminal: Terminal) -> None:
     arguments = ("restore", SNAP, "rescued.img", "--damaged", "zero")
-    document = terminal.json(*arguments, expect=1)
+    document = terminal.json(*arguments, code=1)
     assert document["DamagedRanges"] == [[0, BLOCK_SIZE], [MIB, 2 * MIB]]
-    lines = terminal.run(*arguments, expect=1).splitlines()
+    lines = terminal(*arguments, code=1).splitlines()
     assert lines[1:] == [
         "  zeros: bytes 0 to 524,288",
         "  zeros: bytes 1,048,576 to 2,097,152",
@@ -612,7 +592,7 @@ def test_check_of_a_healthy_store_ends_with_0(terminal: Terminal) -> None:
         "OrphanSizeInBytes": 4096,
         "Findings": [],
     }
-    assert "1 GiB" in terminal.run("check", "--data")
+    assert "1 GiB" in terminal("check", "--data")
 
 
 @pytest.mark.parametrize(
@@ -635,7 +615,7 @@ def test_check_of_a_healthy_store_ends_with_0(terminal: Terminal) -> None:
 def test_check_of_a_part_says_what_it_covered(
     terminal: Terminal, options: list[str], wanted: DataCheck, text: str
 ) -> None:
-    assert text in terminal.run("check", "--data", *options)
+    assert text in terminal("check", "--data", *options)
     assert terminal.store.calls[0] == ("check", wanted)
     assert terminal.json("check", "--data", *options)["Coverage"] == {
         "LiveSizeInBytes": 10 * GIB,
@@ -659,13 +639,13 @@ def test_check_of_a_part_says_what_it_covered(
     ],
 )
 def test_check_refuses_parts_that_are_none(terminal: Terminal, options: list[str]) -> None:
-    terminal.run("check", *options, expect=2)
+    terminal("check", *options, code=2)
     assert terminal.store.calls == []
 
 
 def test_check_with_findings_prints_its_document_and_ends_with_1(terminal: Terminal) -> None:
     terminal.store.findings = (FINDING,)
-    document = terminal.json("check", "--data", expect=1)
+    document = terminal.json("check", "--data", code=1)
     assert not document["Healthy"]
     assert document["Findings"] == [
         {
@@ -675,11 +655,11 @@ def test_check_with_findings_prints_its_document_and_ends_with_1(terminal: Termi
             "NextCommand": "ebsim repair --dry-run",
         }
     ]
-    text = terminal.run("check", expect=1)
+    text = terminal("check", code=1)
     assert "corrupt-block: segment 7, offset 64: checksum differs" in text
     assert f"hits {SNAP}, bytes 0 to 524,288" in text
     assert "  next: ebsim repair --dry-run\n" in text
-    assert terminal.error_output == ""
+    assert terminal.errors == ""
 
 
 def test_stats_document_has_both_sizes(terminal: Terminal) -> None:
@@ -703,23 +683,23 @@ def test_init_document_names_the_store(terminal: Terminal) -> None:
 
 def test_a_refusal_is_one_sentence_on_standard_error(terminal: Terminal) -> None:
     terminal.store.error = NotFoundError(f"There is no snapshot {SNAP}.")
-    assert terminal.run("snapshot", "show", SNAP, expect=1) == ""
-    assert terminal.error_output == f"ebsim: error: There is no snapshot {SNAP}.\n"
+    assert terminal("snapshot", "show", SNAP, code=1) == ""
+    assert terminal.errors == f"ebsim: error: There is no snapshot {SNAP}.\n"
     assert terminal.store.calls[-1] == ("close",)
 
 
 def test_a_refusal_is_a_document_with_json(terminal: Terminal) -> None:
     terminal.store.error = ConflictError("It is pending.")
-    document = terminal.json("snapshot", "delete", SNAP, expect=1)
+    document = terminal.json("snapshot", "delete", SNAP, code=1)
     assert document == {"Error": {"Code": "IncorrectState", "Message": "It is pending."}}
-    assert terminal.error_output == ""
+    assert terminal.errors == ""
 
 
 def test_a_failed_snapshot_is_named_in_the_error(terminal: Terminal) -> None:
     terminal.store.error = SnapshotFailedError(
         "Reading failed at offset 0.", ErrorCode.SOURCE_READ_FAILED, SNAP
     )
-    assert terminal.json("snapshot", "create", "disk.img", expect=1)["Error"] == {
+    assert terminal.json("snapshot", "create", "disk.img", code=1)["Error"] == {
         "Code": "SourceReadFailed",
         "Message": "Reading failed at offset 0.",
         "SnapshotId": SNAP,
@@ -739,9 +719,9 @@ def test_an_unexpected_exception_is_one_line(
     error: Exception, message: str, terminal: Terminal
 ) -> None:
     terminal.store.error = error
-    terminal.run("stats", expect=1)
-    assert terminal.error_output == f"ebsim: internal error: {message}\n"
-    document = terminal.json("stats", expect=1)
+    terminal("stats", code=1)
+    assert terminal.errors == f"ebsim: internal error: {message}\n"
+    document = terminal.json("stats", code=1)
     assert document == {"Error": {"Code": "InternalError", "Message": message}}
 
 
@@ -768,7 +748,7 @@ def test_an_error_of_the_system_names_file_and_reason(
     error: OSError, code: str, message: str, terminal: Terminal
 ) -> None:
     terminal.store.error = error
-    document = terminal.json("stats", expect=1)
+    document = terminal.json("stats", code=1)
     assert document == {"Error": {"Code": code, "Message": message}}
 
 
@@ -801,33 +781,33 @@ def test_an_error_of_the_system_names_file_and_reason(
     ids=" ".join,
 )
 def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], terminal: Terminal) -> None:
-    assert terminal.run(*arguments, expect=2) == ""
-    assert terminal.error_output.startswith("ebsim: error: ")
-    assert terminal.error_output.count("\n") == 1
-    assert terminal.json(*arguments, expect=2)["Error"]["Code"] == "InvalidParameterValue"
-    assert terminal.error_output == ""
+    assert terminal(*arguments, code=2) == ""
+    assert terminal.errors.startswith("ebsim: error: ")
+    assert terminal.errors.count("\n") == 1
+    assert terminal.json(*arguments, code=2)["Error"]["Code"] == "InvalidParameterValue"
+    assert terminal.errors == ""
     assert terminal.store.calls == []
 
 
 def test_malformed_ids_of_options_are_refused_as_ec2_does(terminal: Terminal) -> None:
-    document = terminal.json("snapshot", "create", "x", "--volume", "vol-1", expect=1)
+    document = terminal.json("snapshot", "create", "x", "--volume", "vol-1", code=1)
     assert document["Error"]["Code"] == "InvalidVolumeID.Malformed"
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest(terminal: Terminal) -> None:
-    terminal.run("snapshot", "lst", expect=2)
-    assert "No such command 'lst'. Did you mean 'list'?" in terminal.error_output
+    terminal("snapshot", "lst", code=2)
+    assert "No such command 'lst'. Did you mean 'list'?" in terminal.errors
 
 
 @pytest.mark.parametrize("group", [(), ("snapshot",), ("volume",), ("tag",)])
 def test_a_group_alone_prints_its_help(group: tuple[str, ...], terminal: Terminal) -> None:
-    assert "Commands:" in terminal.run(*group, expect=2)
-    assert terminal.error_output == ""
+    assert "Commands:" in terminal(*group, code=2)
+    assert terminal.errors == ""
 
 
 def test_a_group_alone_is_an_error_document_with_json(terminal: Terminal) -> None:
-    assert "Missing command" in terminal.json(expect=2)["Error"]["Message"]
-    output = terminal.run("--json", "snapshot", expect=2)
+    assert "Missing command" in terminal.json(code=2)["Error"]["Message"]
+    output = terminal("--json", "snapshot", code=2)
     assert "Missing command" in json.loads(output)["Error"]["Message"]
 
 
@@ -835,7 +815,7 @@ def test_a_group_alone_is_an_error_document_with_json(terminal: Terminal) -> Non
 def test_every_help_has_a_summary_and_an_example(
     command: tuple[str, ...], terminal: Terminal
 ) -> None:
-    text = terminal.run(*command, "--help")
+    text = terminal(*command, "--help")
     assert text.splitlines()[2].endswith(".")
     assert "Examples:\n    ebsim " in text
     assert "--store DIR" in text
@@ -848,8 +828,8 @@ def test_control_characters_do_not_reach_the_terminal(
     evil = dataclasses.replace(SNAPSHOT, description="a\x1b[31m\nb", source="/x\udcff")
     monkeypatch.setattr(FakeStore, "list_snapshots", lambda _self, _query: [evil])
     monkeypatch.setattr(FakeStore, "get_snapshot", lambda _self, _id: evil)
-    assert r"web1: a\x1b[31m\nb" in terminal.run("snapshot", "list")
-    assert r"/x\udcff" in terminal.run("snapshot", "show", SNAP)
+    assert r"web1: a\x1b[31m\nb" in terminal("snapshot", "list")
+    assert r"/x\udcff" in terminal("snapshot", "show", SNAP)
     assert terminal.json("snapshot", "show", SNAP)["Source"] == "/x\udcff"
 
 
@@ -880,17 +860,17 @@ def test_compact_tells_what_is_copied_and_given_back(terminal: Terminal) -> None
         "ReclaimedSizeInBytes": 3 * MIB + 4096,
         "Damaged": [],
     }
-    assert terminal.run("compact", "--dry-run").startswith("Would compact 2 segments: 2 MiB")
-    assert terminal.run("compact").startswith("Compacted 2 segments: 2 MiB stored copied, 3 MiB")
+    assert terminal("compact", "--dry-run").startswith("Would compact 2 segments: 2 MiB")
+    assert terminal("compact").startswith("Compacted 2 segments: 2 MiB stored copied, 3 MiB")
 
 
 def test_compact_ends_with_1_if_a_record_had_to_stay(terminal: Terminal) -> None:
     terminal.store.damaged = (DamagedRecord(segment_id="a" * 32, offset=4096, message="rotten\n"),)
 
-    assert terminal.run("compact", expect=1).splitlines()[1:] == [
+    assert terminal("compact", code=1).splitlines()[1:] == [
         "corrupt-record: rotten\\n",
         "Damaged: 1 record left in place; `ebsim check --data` tells whom that hits.",
     ]
-    assert terminal.json("compact", expect=1)["Damaged"] == [
+    assert terminal.json("compact", code=1)["Damaged"] == [
         {"SegmentId": "a" * 32, "Offset": 4096, "Message": "rotten\n"}
     ]

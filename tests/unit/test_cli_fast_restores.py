@@ -1,64 +1,22 @@
 """The commands on fast snapshot restores."""
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from ebsim.caller import Caller
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.engine import Store
 from ebsim.testing.contents import NOISE
 from ebsim.testing.seams import ManualClock
+from ebsim.testing.shell import OneStore, Shell
 from ebsim.testing.sources import disk_of
 
 ZONE = "us-east-1a"
 
 
-class OneStore:
-    """A store that is open already, whoever opens it."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def open(self, path: Path, caller: Caller, **_: Any) -> Store:
-        assert path == self._store.path
-        return self._store.as_account(caller.account, caller.region)  # closing this closes nothing
-
-    def create(self, path: Path) -> Store:
-        raise AssertionError(f"no test here makes {path}")
-
-    def lacks(self, _path: Path) -> bool:
-        return False
-
-    def rebuild(self, path: Path, **_: Any) -> Any:
-        raise AssertionError(f"no test here rebuilds {path}")
-
-
-class Shell:
-    """Commands on that store."""
-
-    def __init__(self, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-        self._store = store
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Run a command and return what it printed."""
-        found = run(list(arguments), Environment(store=self._store.path), OneStore(self._store))
-        printed = self._capsys.readouterr()
-        assert found == code, printed
-        return printed.out
-
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        """Run a command with --json and return its document."""
-        return json.loads(self(*arguments, "--json", code=code))
-
-
 @pytest.fixture
 def shell(store: Store, capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(store, capsys)
+    environment, stores = Environment(store=store.path), OneStore(store)
+    return Shell(lambda arguments: run(arguments, environment, stores), capsys)
 
 
 @pytest.fixture

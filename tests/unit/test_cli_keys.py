@@ -1,6 +1,5 @@
 """The commands on keys and encryption by default, on real stores, and what opens the keyring."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,43 +13,38 @@ from ebsim.cli.keys import KeyOptions, ask_new_passphrase
 from ebsim.cli.main import run
 from ebsim.cli.stores import EngineStores
 from ebsim.errors import EbsimError, ErrorCode
+from ebsim.testing.shell import Shell
 
 OTHER = "111122223333"
 ALIAS = "alias/web"
 
 
-class Shell:
-    """Commands on one store, and what they print."""
+class KeyShell(Shell):
+    """Commands on one store."""
 
     def __init__(self, path: Path, capsys: pytest.CaptureFixture[str], **variables: str) -> None:
+        super().__init__(self._run_here, capsys)
         self.path = path
         self.variables = {"EBSIM_STORE": str(path), **variables}
-        self._capsys = capsys
 
-    def __call__(self, *arguments: str, code: int = 0) -> str:
+    def _run_here(self, arguments: list[str]) -> int:
         environment = parse_environment(self.variables)
         options = KeyOptions.from_environment(environment)
-        found = run(list(arguments), environment, EngineStores(keys=options), keys=options)
-        shown = self._capsys.readouterr()
-        assert found == code, shown.err
-        return shown.out if code == 0 else shown.out + shown.err
-
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self(*arguments, "--json", code=code))
+        return run(arguments, environment, EngineStores(keys=options), keys=options)
 
     def refused(self, *arguments: str) -> str:
         return str(self.json(*arguments, code=1)["Error"]["Code"])
 
 
 @pytest.fixture
-def shell(store_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
-    made = Shell(store_path, capsys)
+def shell(store_path: Path, capsys: pytest.CaptureFixture[str]) -> KeyShell:
+    made = KeyShell(store_path, capsys)
     made("init")
     return made
 
 
 @pytest.fixture
-def key(shell: Shell) -> dict[str, Any]:
+def key(shell: KeyShell) -> dict[str, Any]:
     made = shell.json("key", "create", "--alias", ALIAS, "--description", "web")
     return dict(made["KeyMetadata"])
 
@@ -73,11 +67,11 @@ def test_new_key_is_told_as_kms_tells_it(key: dict[str, Any]) -> None:
 
 
 def test_first_key_makes_the_store(store_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Shell(store_path, capsys)("key", "create")
+    KeyShell(store_path, capsys)("key", "create")
     assert (store_path / "keyring.json").exists()
 
 
-def test_keys_are_listed_and_shown(shell: Shell, key: dict[str, Any]) -> None:
+def test_keys_are_listed_and_shown(shell: KeyShell, key: dict[str, Any]) -> None:
     document = shell.json("key", "list")
     assert document == {
         "Keys": [{"KeyId": key["KeyId"], "KeyArn": key["Arn"]}],
@@ -90,7 +84,7 @@ def test_keys_are_listed_and_shown(shell: Shell, key: dict[str, Any]) -> None:
     assert shell("--account", OTHER, "key", "list") == "No keys.\n"
 
 
-def test_states_of_a_key(shell: Shell, key: dict[str, Any]) -> None:
+def test_states_of_a_key(shell: KeyShell, key: dict[str, Any]) -> None:
     arn = key["Arn"]
     assert shell.json("key", "disable", ALIAS) == {"KeyId": arn, "KeyState": "Disabled"}
     assert "cannot be read" in shell("key", "disable", ALIAS)
@@ -110,14 +104,14 @@ def test_states_of_a_key(shell: Shell, key: dict[str, Any]) -> None:
 
 
 def test_key_is_rotated_and_a_new_recovery_copy_asked_for(
-    shell: Shell, key: dict[str, Any]
+    shell: KeyShell, key: dict[str, Any]
 ) -> None:
     assert shell.json("key", "rotate", ALIAS) == {"KeyId": key["Arn"]}
     assert "ebsim key export" in shell("key", "rotate", ALIAS)
     assert shell.json("key", "show", ALIAS)["KeyMetadata"]["Rotations"] == 2
 
 
-def test_aliases(shell: Shell, key: dict[str, Any]) -> None:
+def test_aliases(shell: KeyShell, key: dict[str, Any]) -> None:
     other = shell.json("key", "create")["KeyMetadata"]["KeyId"]
     made = shell.json("key", "alias", "create", "alias/two", other)
     assert made == {
@@ -143,7 +137,7 @@ def _alias(name: str, key_id: str) -> dict[str, str]:
     return {"AliasName": name, "AliasArn": arn, "TargetKeyId": key_id}
 
 
-def test_grants(shell: Shell, key: dict[str, Any]) -> None:
+def test_grants(shell: KeyShell, key: dict[str, Any]) -> None:
     made = shell.json(
         "key", "grant", "create", ALIAS, "--grantee", OTHER, "--operation", "Decrypt", "--name", "n"
     )
@@ -166,7 +160,7 @@ def test_grants(shell: Shell, key: dict[str, Any]) -> None:
 
 
 def test_lost_keyring_comes_back_from_its_recovery_copy(
-    shell: Shell, key: dict[str, Any], fast_path: Path
+    shell: KeyShell, key: dict[str, Any], fast_path: Path
 ) -> None:
     copy = str(fast_path / "copy")
     assert shell.json("key", "export", copy) == {"RecoveryCopy": copy}
@@ -179,15 +173,15 @@ def test_lost_keyring_comes_back_from_its_recovery_copy(
     assert shell.json("key", "show", ALIAS)["KeyMetadata"]["KeyId"] == key["KeyId"]
 
 
-def test_recovery_copy_that_is_not_there_is_told(shell: Shell, fast_path: Path) -> None:
-    assert "No such file" in shell("key", "recover", str(fast_path / "none"), code=1)
+def test_recovery_copy_that_is_not_there_is_told(shell: KeyShell, fast_path: Path) -> None:
+    assert "No such file" in shell.failing("key", "recover", str(fast_path / "none"))
 
 
 def test_keyring_lies_where_init_said(
     fast_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = fast_path / "elsewhere.json"
-    shell = Shell(store_path, capsys)
+    shell = KeyShell(store_path, capsys)
     shell("init", "--keyring", str(place))
     shell("key", "create")
     assert place.exists()
@@ -195,7 +189,7 @@ def test_keyring_lies_where_init_said(
 
 
 @pytest.mark.usefixtures("key")
-def test_keyring_can_be_moved(shell: Shell, fast_path: Path) -> None:
+def test_keyring_can_be_moved(shell: KeyShell, fast_path: Path) -> None:
     inside, outside = shell.path / "keyring.json", fast_path / "moved.json"
     assert shell.json("key", "place") == {"Keyring": str(inside), "Exists": True}
     assert "no keyring" in shell("key", "place", str(outside))
@@ -211,9 +205,9 @@ def test_keyring_can_be_moved(shell: Shell, fast_path: Path) -> None:
 
 @pytest.mark.usefixtures("key")
 def test_another_keyring_is_no_place(
-    shell: Shell, fast_path: Path, capsys: pytest.CaptureFixture[str]
+    shell: KeyShell, fast_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Shell(fast_path / "other", capsys)("key", "create")
+    KeyShell(fast_path / "other", capsys)("key", "create")
     place = str(fast_path / "other" / "keyring.json")
     assert shell.refused("key", "place", place) == "WrongKey"
     assert shell.json("key", "place")["Keyring"] == str(shell.path / "keyring.json")
@@ -222,7 +216,7 @@ def test_another_keyring_is_no_place(
 def test_no_store_is_made_where_its_keyring_cannot_be(
     store_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shell = Shell(store_path, capsys)
+    shell = KeyShell(store_path, capsys)
     assert shell.refused("init", "--keyring", str(store_path / "ring")) == "InvalidParameterValue"
     assert not store_path.exists()
 
@@ -230,16 +224,16 @@ def test_no_store_is_made_where_its_keyring_cannot_be(
 def test_environment_is_not_kept_by_init(
     fast_path: Path, store_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shell = Shell(store_path, capsys, EBSIM_KEYRING=str(fast_path / "ring"))
+    shell = KeyShell(store_path, capsys, EBSIM_KEYRING=str(fast_path / "ring"))
     shell("init")
     shell("key", "create")
     assert (fast_path / "ring").exists()
-    assert Shell(store_path, capsys).refused("key", "list") == "KeyringNotFound"
+    assert KeyShell(store_path, capsys).refused("key", "list") == "KeyringNotFound"
 
 
 @pytest.mark.parametrize("before", [True, False])
 def test_options_win_over_the_environment_wherever_they_stand(
-    shell: Shell, fast_path: Path, *, before: bool
+    shell: KeyShell, fast_path: Path, *, before: bool
 ) -> None:
     shell.variables["EBSIM_KEYRING"] = str(fast_path / "one")
     option = ["--keyring", str(fast_path / "two")]
@@ -249,14 +243,14 @@ def test_options_win_over_the_environment_wherever_they_stand(
     assert (fast_path / "two").exists()
 
 
-def protect_with_a_key_file(shell: Shell, fast_path: Path) -> str:
+def protect_with_a_key_file(shell: KeyShell, fast_path: Path) -> str:
     name = secret_file(fast_path / "file")
     assert shell.json("key", "protect", "--new-key-file", name)["Protection"] == "key-file"
     return name
 
 
 @pytest.mark.usefixtures("key")
-def test_key_file_opens_the_keyring(shell: Shell, fast_path: Path) -> None:
+def test_key_file_opens_the_keyring(shell: KeyShell, fast_path: Path) -> None:
     name = protect_with_a_key_file(shell, fast_path)
     other = secret_file(fast_path / "other", b"O" * 64)
     assert shell.refused("key", "create") == "KeyringLocked"
@@ -268,14 +262,14 @@ def test_key_file_opens_the_keyring(shell: Shell, fast_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("key")
-def test_key_file_that_others_can_read_is_refused(shell: Shell, fast_path: Path) -> None:
+def test_key_file_that_others_can_read_is_refused(shell: KeyShell, fast_path: Path) -> None:
     name = protect_with_a_key_file(shell, fast_path)
     os.chmod(name, 0o640)
     assert shell.refused("key", "create", "--key-file", name) == "KeyringExposed"
 
 
 @pytest.mark.usefixtures("key")
-def test_passphrase_command_opens_the_keyring(shell: Shell) -> None:
+def test_passphrase_command_opens_the_keyring(shell: KeyShell) -> None:
     shell("key", "protect", "--new-passphrase-command", "echo a long one")
     assert "passphrase" in shell("key", "protect")
     assert shell.refused("key", "create") == "KeyringLocked"
@@ -288,13 +282,13 @@ def test_passphrase_command_opens_the_keyring(shell: Shell) -> None:
     shell("key", "create")
 
 
-def test_new_keyring_is_protected_by_what_is_given(shell: Shell, fast_path: Path) -> None:
+def test_new_keyring_is_protected_by_what_is_given(shell: KeyShell, fast_path: Path) -> None:
     name = secret_file(fast_path / "file")
     shell("key", "create", "--key-file", name)
     assert shell.json("key", "protect")["Protection"] == "key-file"
 
 
-def test_there_is_one_way_to_protect(shell: Shell, fast_path: Path) -> None:
+def test_there_is_one_way_to_protect(shell: KeyShell, fast_path: Path) -> None:
     name = secret_file(fast_path / "file")
     shell("key", "protect", "--none", "--new-key-file", name, code=2)
     assert shell.refused("key", "protect") == "KeyringNotFound"
@@ -320,7 +314,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, answers: Sequence[str]) -> list[str]:
 
 
 def test_passphrase_is_asked_for_where_the_keyring_has_one(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
+    shell: KeyShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = asked(monkeypatch, ["a long one"] * 3)
     shell("key", "create")
@@ -334,7 +328,7 @@ def test_passphrase_is_asked_for_where_the_keyring_has_one(
 
 
 def test_wrong_or_missing_answers_are_refused(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
+    shell: KeyShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell("key", "protect", "--new-passphrase-command", "echo a long one")
     asked(monkeypatch, ["another", ""])
@@ -344,7 +338,7 @@ def test_wrong_or_missing_answers_are_refused(
 
 
 def test_passphrase_is_not_asked_for_where_one_was_given(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
+    shell: KeyShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell("key", "protect", "--new-passphrase-command", "echo a long one")
     prompts = asked(monkeypatch, [])
@@ -360,11 +354,11 @@ def test_new_passphrase_is_typed_twice() -> None:
     assert caught.value.code is ErrorCode.KEYRING_LOCKED
 
 
-def test_nobody_is_asked_for_a_new_passphrase_where_nobody_is(shell: Shell) -> None:
+def test_nobody_is_asked_for_a_new_passphrase_where_nobody_is(shell: KeyShell) -> None:
     assert shell.refused("key", "protect", "--new-passphrase") == "KeyringLocked"
 
 
-def test_passphrase_is_read_from_a_descriptor(shell: Shell) -> None:
+def test_passphrase_is_read_from_a_descriptor(shell: KeyShell) -> None:
     shell("key", "protect", "--new-passphrase-command", "echo a long one")
     reading, writing = os.pipe()
     os.write(writing, b"a long one\n")
@@ -395,7 +389,7 @@ def test_what_the_environment_says_is_no_option() -> None:
 # encryption by default
 
 
-def test_encryption_by_default(shell: Shell) -> None:
+def test_encryption_by_default(shell: KeyShell) -> None:
     assert shell.json("encryption-by-default") == {
         "EbsEncryptionByDefault": False,
         "KmsKeyId": "alias/aws/ebs",
@@ -406,7 +400,7 @@ def test_encryption_by_default(shell: Shell) -> None:
     assert shell.json("encryption-by-default", "disable")["EbsEncryptionByDefault"] is False
 
 
-def test_default_key(shell: Shell, key: dict[str, Any]) -> None:
+def test_default_key(shell: KeyShell, key: dict[str, Any]) -> None:
     shown = shell.json("encryption-by-default", "enable", "--key", ALIAS)
     assert shown == {"EbsEncryptionByDefault": True, "KmsKeyId": key["Arn"]}
     again = shell.json("encryption-by-default", "--reset-key")
@@ -417,6 +411,6 @@ def test_default_key(shell: Shell, key: dict[str, Any]) -> None:
     shell("encryption-by-default", "--key", ALIAS, "--reset-key", code=2)
 
 
-def test_key_that_is_refused_enables_nothing(shell: Shell) -> None:
+def test_key_that_is_refused_enables_nothing(shell: KeyShell) -> None:
     assert shell.refused("encryption-by-default", "enable", "--key", "alias/none")
     assert shell.json("encryption-by-default")["EbsEncryptionByDefault"] is False

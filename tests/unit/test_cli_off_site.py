@@ -1,8 +1,6 @@
 """`ebsim snapshot copy --to-store`: what it takes, prints and exits with."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,33 +10,23 @@ from ebsim.cli.main import run
 from ebsim.cli.stores import EngineStores
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT
 from ebsim.testing.damage import damage_block
+from ebsim.testing.shell import Shell
 from ebsim.units import BLOCK_SIZE
 
 
-class Terminal:
+class Terminal(Shell):
     """Runs commands on two stores."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-        self._capsys = capsys
         self.here = folder / "here"
         self.there = folder / "there"
         self.image = folder / "disk.img"
         self.image.write_bytes(NOISE + TEXT)
-        self.errors = ""
+        super().__init__(self._run_here, capsys)
 
-    def type(self, *arguments: str | Path, expect: int = 0, store: Path | None = None) -> str:
-        """Return what a command printed on standard output."""
-        environment = Environment(store=store or self.here)
+    def _run_here(self, arguments: list[str]) -> int:
         keys = KeyOptions()
-        stores = EngineStores(keys=keys)
-        code = run([str(each) for each in arguments], environment, stores, keys=keys)
-        out, self.errors = self._capsys.readouterr()
-        assert code == expect, self.errors
-        return out
-
-    def json(self, *arguments: str | Path, expect: int = 0, store: Path | None = None) -> Any:
-        """Return the document of a command."""
-        return json.loads(self.type(*arguments, "--json", expect=expect, store=store))
+        return run(arguments, Environment(store=self.here), EngineStores(keys=keys), keys=keys)
 
     def snapshot(self) -> str:
         return str(self.json("snapshot", "create", self.image)["SnapshotId"])
@@ -78,7 +66,7 @@ def test_document(terminal: Terminal) -> None:
     assert again["Copies"][1]["SourceSnapshotId"] == second
     assert again["Copies"][1]["ParentSnapshotId"] == copy["SnapshotId"]
     assert again["CrossedSizeInBytes"] == BLOCK_SIZE
-    listed = terminal.json("snapshot", "list", store=terminal.there)["Snapshots"]
+    listed = terminal.json("snapshot", "list", "--store", terminal.there)["Snapshots"]
     assert [each["SnapshotId"] for each in listed] == [
         each["SnapshotId"] for each in again["Copies"]
     ]
@@ -86,11 +74,11 @@ def test_document(terminal: Terminal) -> None:
 
 def test_text(terminal: Terminal) -> None:
     name = terminal.snapshot()
-    terminal.type("init", "--store", terminal.there)
+    terminal("init", "--store", terminal.there)
 
-    planned = terminal.type("snapshot", "copy", name, "--to-store", terminal.there, "--dry-run")
-    done = terminal.type("snapshot", "copy", name, "--to-store", terminal.there)
-    again = terminal.type("snapshot", "copy", name, "--to-store", terminal.there)
+    planned = terminal("snapshot", "copy", name, "--to-store", terminal.there, "--dry-run")
+    done = terminal("snapshot", "copy", name, "--to-store", terminal.there)
+    again = terminal("snapshot", "copy", name, "--to-store", terminal.there)
 
     assert planned == (
         f"{name} would be copied: full, 1 MiB to be read.\n"
@@ -108,12 +96,12 @@ def test_damage_is_told_with_exit_code_1(terminal: Terminal) -> None:
     terminal.image.write_bytes(HEAD)
     to_there = ("--to-store", terminal.there, "--create")
 
-    told = terminal.type("snapshot", "copy", "--all", *to_there, expect=1)
+    told = terminal("snapshot", "copy", "--all", *to_there, code=1)
 
     assert f"{name} failed: " in told
     assert "at offset 0" in told
     assert told.endswith("Failed: 1 snapshot.\n")
-    (failed,) = terminal.json("snapshot", "list", store=terminal.there)["Snapshots"]
+    (failed,) = terminal.json("snapshot", "list", "--store", terminal.there)["Snapshots"]
     assert failed["State"] == "error"
 
 
@@ -121,12 +109,12 @@ def test_store_that_is_not_there(terminal: Terminal) -> None:
     """As when a disk is not mounted: nothing is made unless that was asked for."""
     name = terminal.snapshot()
 
-    terminal.type("snapshot", "copy", name, "--to-store", terminal.there, expect=1)
+    terminal("snapshot", "copy", name, "--to-store", terminal.there, code=1)
 
     assert "--create" in terminal.errors
     assert not terminal.there.exists()
     dry = ("--create", "--dry-run")
-    terminal.type("snapshot", "copy", name, "--to-store", terminal.there, *dry, expect=1)
+    terminal("snapshot", "copy", name, "--to-store", terminal.there, *dry, code=1)
     assert not terminal.there.exists()
 
 
@@ -134,7 +122,7 @@ def test_same_store_by_another_name(terminal: Terminal, fast_path: Path) -> None
     name = terminal.snapshot()
     (fast_path / "link").symlink_to(terminal.here)
 
-    document = terminal.json("snapshot", "copy", name, "--to-store", fast_path / "link", expect=1)
+    document = terminal.json("snapshot", "copy", name, "--to-store", fast_path / "link", code=1)
 
     assert document["Error"]["Code"] == "InvalidParameterValue"
 
@@ -158,13 +146,13 @@ def test_other_store_has_a_keyring_of_its_own(terminal: Terminal, fast_path: Pat
 
     name = told["Copies"][0]["SnapshotId"]
     restore = ("restore", name, fast_path / "out.img")
-    terminal.type(*restore, "--key-file", one, store=terminal.there, expect=1)
-    terminal.type(*restore, "--key-file", two, store=terminal.there)
+    terminal(*restore, "--key-file", one, "--store", terminal.there, code=1)
+    terminal(*restore, "--key-file", two, "--store", terminal.there)
 
     assert place.exists()
     assert not (terminal.there / "keyring.json").exists()
     assert (fast_path / "out.img").read_bytes() == NOISE + TEXT
-    shown = terminal.json("snapshot", "show", name, store=terminal.there)
+    shown = terminal.json("snapshot", "show", name, "--store", terminal.there)
     assert shown["Encrypted"] is True
 
 
@@ -172,19 +160,19 @@ def test_other_keyring_is_opened_as_this_one_where_nothing_is_said(
     terminal: Terminal, fast_path: Path
 ) -> None:
     one, two = key_file(fast_path, "key-one"), key_file(fast_path, "key-two")
-    terminal.type("snapshot", "create", terminal.image, "--encrypted", "--key-file", one)
+    terminal("snapshot", "create", terminal.image, "--encrypted", "--key-file", one)
     to_there = ("snapshot", "copy", "--all", "--to-store", terminal.there)
-    terminal.type(*to_there, "--create", "--key-file", one)
+    terminal(*to_there, "--create", "--key-file", one)
     terminal.image.write_bytes(HEAD)
-    terminal.type("snapshot", "create", terminal.image, "--key-file", one, "--new-volume")
+    terminal("snapshot", "create", terminal.image, "--key-file", one, "--new-volume")
     terminal.image.write_bytes(TAIL)
     encrypted = ("--encrypted", "--key-file", one, "--to-key-file", two)
-    terminal.type(*to_there, *encrypted, expect=1)
+    terminal(*to_there, *encrypted, code=1)
     assert "--to-key-file" in terminal.errors
 
-    terminal.type(*to_there, "--encrypted", "--key-file", one)
+    terminal(*to_there, "--encrypted", "--key-file", one)
 
-    listed = terminal.json("snapshot", "list", store=terminal.there)["Snapshots"]
+    listed = terminal.json("snapshot", "list", "--store", terminal.there)["Snapshots"]
     assert [each["Encrypted"] for each in listed] == [True, True]
 
 
@@ -193,7 +181,7 @@ def test_keyring_of_the_other_store_may_not_lie_in_it(terminal: Terminal) -> Non
     inside = terminal.there / "k.json"
     to_there = ("--to-store", terminal.there, "--create", "--to-keyring", inside)
 
-    terminal.type("snapshot", "copy", name, *to_there, expect=1)
+    terminal("snapshot", "copy", name, *to_there, code=1)
 
     assert not terminal.there.exists()
 
@@ -204,7 +192,7 @@ def test_repair_opens_the_keyring_of_the_store_it_heals_from(
     one, two = key_file(fast_path, "key-one"), key_file(fast_path, "key-two")
     made = terminal.json("snapshot", "create", terminal.image, "--encrypted", "--key-file", one)
     to_there = ("--to-store", terminal.there, "--create", "--to-key-file", two)
-    terminal.type("snapshot", "copy", "--all", "--key-file", one, *to_there)
+    terminal("snapshot", "copy", "--all", "--key-file", one, *to_there)
     terminal.image.unlink()
     (segment,) = [
         each for each in (terminal.here / "segments").iterdir() if each.stat().st_size > BLOCK_SIZE
@@ -214,13 +202,13 @@ def test_repair_opens_the_keyring_of_the_store_it_heals_from(
     segment.write_bytes(torn)
     repair = ("repair", "--from", terminal.there, "--key-file", one)
 
-    terminal.type(*repair, expect=1)
+    terminal(*repair, code=1)
     assert "left out" in terminal.errors
-    terminal.type(*repair, "--from-key-file", two)
+    terminal(*repair, "--from-key-file", two)
 
-    terminal.type("restore", made["SnapshotId"], fast_path / "out.img", "--key-file", one)
+    terminal("restore", made["SnapshotId"], fast_path / "out.img", "--key-file", one)
     assert (fast_path / "out.img").read_bytes() == NOISE + TEXT
-    terminal.type("repair", "--from-key-file", two, expect=2)
+    terminal("repair", "--from-key-file", two, code=2)
 
 
 @pytest.mark.parametrize(
@@ -240,4 +228,4 @@ def test_repair_opens_the_keyring_of_the_store_it_heals_from(
     ],
 )
 def test_wrong_usage(terminal: Terminal, arguments: tuple[str, ...]) -> None:
-    terminal.type("snapshot", "copy", *arguments, expect=2)
+    terminal("snapshot", "copy", *arguments, code=2)

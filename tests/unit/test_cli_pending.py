@@ -4,7 +4,6 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -16,46 +15,28 @@ from ebsim.cli.signals import StoppedBySignal
 from ebsim.engine import Seams, Store
 from ebsim.requests import VolumeRequest
 from ebsim.testing.held_copies import HeldCopies
+from ebsim.testing.shell import NoStores, Shell
 from ebsim.volumes.snapshot_job import SnapshotJob
 
 
-class HeldStores:
+class HeldStores(NoStores):
     """Real stores whose snapshots of managed volumes stay pending."""
 
     def __init__(self) -> None:
         self.copies = HeldCopies(holding=True)
-
-    def create(self, path: Path) -> Store:
-        return Store.create(path)
 
     def open(self, path: Path, caller: Caller, *, resume: bool = False, **_others: object) -> Store:
         if self.copies.is_holding:  # what one process was released from, the next one is not
             self.copies = HeldCopies(holding=True)
         return Store.open(path, Seams(before_copy=self.copies, caller=caller), resume=resume)
 
-    def lacks(self, _path: Path) -> bool:
-        return False
 
-    def rebuild(self, path: Path, **_others: Any) -> Any:
-        raise AssertionError(f"no test here rebuilds {path}")
-
-
-class Terminal:
+class Terminal(Shell):
     def __init__(self, path: Path, capture: pytest.CaptureFixture[str]) -> None:
-        self.stores = HeldStores()
-        self.path = path
-        self._capture = capture
-        self.errors = ""
-
-    def run(self, *arguments: str, expect: int = 0) -> str:
-        code = run(arguments, Environment(store=self.path), self.stores)
-        shown = self._capture.readouterr()
-        self.errors = shown.err
-        assert code == expect, shown.err
-        return shown.out
-
-    def json(self, *arguments: str, expect: int = 0) -> Any:
-        return json.loads(self.run(*arguments, "--json", expect=expect))
+        self.path, self.stores = path, HeldStores()
+        super().__init__(
+            lambda arguments: run(arguments, Environment(store=path), self.stores), capture
+        )
 
 
 @pytest.fixture
@@ -90,7 +71,7 @@ def test_interrupted_snapshot_of_a_volume_is_named(
 ) -> None:
     arguments = ["snapshot", "create", volume, *(["--json"] if as_json else [])]
     with mock.patch.object(Store, "wait_snapshots", interrupted):
-        text = terminal.run(*arguments, expect=130)
+        text = terminal(*arguments, code=130)
     with Store.open(terminal.path, resume=False) as store:
         (pending,) = (each.snapshot_id for each in store.list_snapshots())
     told = json.loads(text)["Error"]["Message"] if as_json else terminal.errors
@@ -105,21 +86,21 @@ def test_pending_snapshot_that_is_deleted_is_told_everywhere(
     terminal: Terminal, volume: str
 ) -> None:
     with mock.patch.object(Store, "wait_snapshots", interrupted):
-        error = terminal.json("snapshot", "create", volume, expect=130)["Error"]
+        error = terminal.json("snapshot", "create", volume, code=130)["Error"]
     pending = error["SnapshotId"]
-    planned = terminal.run("snapshot", "delete", "--dry-run", pending)
+    planned = terminal("snapshot", "delete", "--dry-run", pending)
     assert f"{pending} is pending and would go as soon as it is completed." in planned
 
     (deleted,) = terminal.json("snapshot", "delete", pending)["Deleted"]
     assert deleted["WhenCompleted"] is True
-    assert f"ebsim snapshot wait {pending}" in terminal.run("snapshot", "delete", pending)
+    assert f"ebsim snapshot wait {pending}" in terminal("snapshot", "delete", pending)
     shown = terminal.json("snapshot", "show", pending)
     assert "as soon as it is completed" in shown["StateMessage"]
-    assert "as soon as it is completed" in terminal.run("snapshot", "show", pending)
-    assert "it was deleted while pending" in terminal.run("snapshot", "list")
+    assert "as soon as it is completed" in terminal("snapshot", "show", pending)
+    assert "it was deleted while pending" in terminal("snapshot", "list")
 
     terminal.stores.copies.release_all()
-    text = terminal.run("snapshot", "wait", pending)
+    text = terminal("snapshot", "wait", pending)
     assert text == f"{pending} was deleted while it was pending, and is gone.\n"
 
 
@@ -129,9 +110,9 @@ def test_one_snapshot_too_many_names_those_that_are_pending(
     names = []
     with mock.patch.object(Store, "wait_snapshots", interrupted):
         for _ in range(5):
-            error = terminal.json("snapshot", "create", volume, expect=130)["Error"]
+            error = terminal.json("snapshot", "create", volume, code=130)["Error"]
             names.append(error["SnapshotId"])
-        error = terminal.json("snapshot", "create", volume, expect=1)["Error"]
+        error = terminal.json("snapshot", "create", volume, code=1)["Error"]
     assert error["Code"] == "ConcurrentSnapshotLimitExceeded"
     for name in names:
         assert name in error["Message"]

@@ -1,73 +1,28 @@
 """The commands on the Recycle Bin: their documents, in the shapes of rbin and EC2, and texts."""
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from ebsim.caller import Caller
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.engine import Store
 from ebsim.requests import VolumeRequest
 from ebsim.testing.contents import NOISE
 from ebsim.testing.seams import ManualClock
+from ebsim.testing.shell import OneStore, Shell
 from ebsim.testing.sources import disk_of
 
+RULE = ("recycle-bin", "rule")
 ENTERS, EXITS = "2026-01-01T00:00:00.000Z", "2026-01-08T00:00:00.000Z"
-
-
-class OneStore:
-    """A store that is open already, whoever opens it."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def open(self, path: Path, caller: Caller, **_: Any) -> Store:
-        assert path == self._store.path
-        return self._store.as_account(caller.account, caller.region)  # closing this closes nothing
-
-    def create(self, path: Path) -> Store:
-        raise AssertionError(f"no test here makes {path}")
-
-    def lacks(self, _path: Path) -> bool:
-        return False
-
-    def rebuild(self, path: Path, **_: Any) -> Any:
-        raise AssertionError(f"no test here rebuilds {path}")
-
-
-class Shell:
-    """Commands on that store."""
-
-    def __init__(self, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-        self._store = store
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Run a command and return what it printed."""
-        found = run(list(arguments), Environment(store=self._store.path), OneStore(self._store))
-        printed = self._capsys.readouterr()
-        assert found == code, printed
-        return printed.out or printed.err
-
-    def rule(self, *arguments: str, code: int = 0) -> Any:
-        """Run a command on rules with --json and return its document."""
-        return json.loads(self("recycle-bin", "rule", *arguments, "--json", code=code))
-
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        """Run a command with --json and return its document."""
-        return json.loads(self(*arguments, "--json", code=code))
 
 
 @pytest.fixture
 def shell(store: Store, capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(store, capsys)
+    environment, stores = Environment(store=store.path), OneStore(store)
+    return Shell(lambda arguments: run(arguments, environment, stores), capsys)
 
 
 def keep(shell: Shell, kind: str = "EBS_SNAPSHOT", *more: str) -> str:
-    document = shell.rule("create", "--resource-type", kind, "--days", "7", *more)
+    document = shell.json(*RULE, "create", "--resource-type", kind, "--days", "7", *more)
     return str(document["Identifier"])
 
 
@@ -75,7 +30,7 @@ def test_rule_is_shown_as_rbin_does(shell: Shell) -> None:
     tag = ("--resource-tag", "team=db", "--description", "of the db", "--tag", "owner=ops")
     rule = keep(shell, "EBS_SNAPSHOT", *tag)
 
-    assert shell.rule("show", rule) == {
+    assert shell.json(*RULE, "show", rule) == {
         "Identifier": rule,
         "RuleArn": f"arn:aws:rbin:us-east-1:123456789012:rule/{rule}",
         "ResourceType": "EBS_SNAPSHOT",
@@ -86,57 +41,57 @@ def test_rule_is_shown_as_rbin_does(shell: Shell) -> None:
         "Status": "available",
         "Tags": [{"Key": "owner", "Value": "ops"}],
     }
-    text = shell("recycle-bin", "rule", "show", rule)
+    text = shell(*RULE, "show", rule)
     assert "EBS_SNAPSHOT for 7 days" in text
     assert "those tagged team=db" in text
 
 
 def test_rules_are_listed_in_pages(shell: Shell) -> None:
-    assert shell("recycle-bin", "rule", "list") == "No rules.\n"
+    assert shell(*RULE, "list") == "No rules.\n"
     rules = [
         keep(shell),
         keep(shell, "EC2_IMAGE"),
         keep(shell, "EBS_VOLUME", "--unlock-delay", "7"),
     ]
 
-    page = shell.rule("list", "--max-items", "2")
+    page = shell.json(*RULE, "list", "--max-items", "2")
     assert [each["Identifier"] for each in page["Rules"]] == rules[:2]
-    rest = shell.rule("list", "--starting-token", page["NextToken"])
+    rest = shell.json(*RULE, "list", "--starting-token", page["NextToken"])
     (last,) = rest["Rules"]
     assert (last["Identifier"], last["LockState"]) == (rules[2], "locked")
     assert "NextToken" not in rest
-    images = shell.rule("list", "--resource-type", "EC2_IMAGE")["Rules"]
+    images = shell.json(*RULE, "list", "--resource-type", "EC2_IMAGE")["Rules"]
     assert [each["Identifier"] for each in images] == rules[1:2]
-    assert len(shell.rule("list", "--lock-state", "locked")["Rules"]) == 1
-    assert shell.rule("list", "--resource-tag", "a=b")["Rules"] == []
-    assert rules[2] in shell("recycle-bin", "rule", "list")
+    assert len(shell.json(*RULE, "list", "--lock-state", "locked")["Rules"]) == 1
+    assert shell.json(*RULE, "list", "--resource-tag", "a=b")["Rules"] == []
+    assert rules[2] in shell(*RULE, "list")
 
 
 def test_rule_is_changed_locked_unlocked_and_deleted(shell: Shell, clock: ManualClock) -> None:
     rule = keep(shell)
-    changed = shell.rule("update", rule, "--days", "1", "--exclude-tag", "tmp=yes")
+    changed = shell.json(*RULE, "update", rule, "--days", "1", "--exclude-tag", "tmp=yes")
     assert changed["RetentionPeriod"]["RetentionPeriodValue"] == 1
     assert changed["ExcludeResourceTags"] == [{"ResourceTagKey": "tmp", "ResourceTagValue": "yes"}]
-    assert "all but those tagged tmp=yes" in shell("recycle-bin", "rule", "show", rule)
-    shell.rule("update", rule, "--no-exclude-tags")
+    assert "all but those tagged tmp=yes" in shell(*RULE, "show", rule)
+    shell.json(*RULE, "update", rule, "--no-exclude-tags")
     both = ("update", rule, "--no-exclude-tags", "--exclude-tag", "a=b")
-    assert "not both" in shell("recycle-bin", "rule", *both, code=2)
+    assert "not both" in shell.failing(*RULE, *both, code=2)
 
-    locked = shell.rule("lock", rule, "--unlock-delay", "9")
+    locked = shell.json(*RULE, "lock", rule, "--unlock-delay", "9")
     assert locked["LockState"] == "locked"
     delay = {"UnlockDelayValue": 9, "UnlockDelayUnit": "DAYS"}
     assert locked["LockConfiguration"] == {"UnlockDelay": delay}
-    error = shell.rule("delete", rule, code=1)["Error"]
+    error = shell.json(*RULE, "delete", rule, code=1)["Error"]
     assert (error["Code"], error["Reason"]) == ("ConflictException", "INVALID_RULE_STATE")
-    assert "it can be changed 9 days after" in shell("recycle-bin", "rule", "show", rule)
-    unlocked = shell.rule("unlock", rule)
+    assert "it can be changed 9 days after" in shell(*RULE, "show", rule)
+    unlocked = shell.json(*RULE, "unlock", rule)
     assert unlocked["LockState"] == "pending_unlock"
     assert unlocked["LockEndTime"] == "2026-01-10T00:00:00.000Z"
-    assert "pending_unlock until" in shell("recycle-bin", "rule", "show", rule)
+    assert "pending_unlock until" in shell(*RULE, "show", rule)
     clock.advance(days=9)
-    assert "unlocked" in shell("recycle-bin", "rule", "show", rule)
-    assert shell.rule("delete", rule) == {"Identifier": rule}
-    error = shell.rule("show", rule, code=1)["Error"]
+    assert "unlocked" in shell(*RULE, "show", rule)
+    assert shell.json(*RULE, "delete", rule) == {"Identifier": rule}
+    error = shell.json(*RULE, "show", rule, code=1)["Error"]
     assert (error["Code"], error["Reason"]) == ("ResourceNotFoundException", "RULE_NOT_FOUND")
 
 
@@ -188,8 +143,8 @@ def test_what_is_in_the_bin_is_listed_and_restored(shell: Shell, store: Store) -
     assert all(each in text for each in (name, image, volume, "2 GiB, gp2"))
     some = shell.json("recycle-bin", "list", name, volume)
     assert [len(some[kind]) for kind in ("Snapshots", "Images", "Volumes")] == [1, 0, 1]
-    assert "is no id" in shell("recycle-bin", "list", "disk.img", code=2)
-    assert "restore it first" in shell("recycle-bin", "restore", image, code=1)
+    assert "is no id" in shell.failing("recycle-bin", "list", "disk.img", code=2)
+    assert "restore it first" in shell.failing("recycle-bin", "restore", image)
     assert shell.json("recycle-bin", "restore", name)["State"] == "completed"
     assert shell.json("recycle-bin", "restore", image) == {"ImageId": image, "Return": True}
     assert shell("recycle-bin", "restore", volume) == f"{volume} is back, available.\n"
@@ -202,7 +157,7 @@ def test_user_is_told_that_a_missing_snapshot_is_in_the_bin(shell: Shell, store:
     name = store.create_snapshot(disk_of(NOISE)).snapshot_id
     store.delete_snapshots([name])
 
-    assert "ebsim recycle-bin restore" in shell("snapshot", "show", name, code=1)
+    assert "ebsim recycle-bin restore" in shell.failing("snapshot", "show", name)
 
 
 def test_events_of_rules_come_from_rbin(shell: Shell, store: Store) -> None:
@@ -215,6 +170,4 @@ def test_events_of_rules_come_from_rbin(shell: Shell, store: Store) -> None:
 
 def test_bin_is_one_of_the_commands_on_snapshots_too(shell: Shell) -> None:
     rule = keep(shell)
-    assert shell("snapshot", "recycle-bin", "rule", "show", rule) == shell(
-        "recycle-bin", "rule", "show", rule
-    )
+    assert shell("snapshot", *RULE, "show", rule) == shell(*RULE, "show", rule)

@@ -1,9 +1,7 @@
 """`ebsim repair`, and how other commands name it."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,29 +18,10 @@ from ebsim.reports import Finding, RepairedRecord, RepairReport
 from ebsim.testing.contents import HEAD, NOISE, TEXT
 from ebsim.testing.damage import damage_block
 from ebsim.testing.seams import ManualClock, SeededEntropy
+from ebsim.testing.shell import Shell
 from ebsim.units import BLOCK_SIZE
 
 SNAP = SnapshotId("snap-0123456789abcdef0")
-
-
-class Terminal:
-    """Runs commands on one store."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], path: Path) -> None:
-        self._capsys = capsys
-        self.path = path
-
-    def type(self, *arguments: str, expect: int = 0) -> str:
-        """Return what a command printed on standard output."""
-        environment = Environment(store=self.path)
-        code = run(arguments, environment, EngineStores())
-        out, self.error_output = self._capsys.readouterr()
-        assert code == expect, self.error_output
-        return out
-
-    def json(self, *arguments: str, expect: int = 0) -> Any:
-        """Return the document of a command."""
-        return json.loads(self.type(*arguments, "--json", expect=expect))
 
 
 @pytest.fixture
@@ -59,21 +38,22 @@ def snapshot_id(store_path: Path, image: Path) -> str:
 
 
 @pytest.fixture
-def terminal(capsys: pytest.CaptureFixture[str], store_path: Path, snapshot_id: str) -> Terminal:
+def terminal(capsys: pytest.CaptureFixture[str], store_path: Path, snapshot_id: str) -> Shell:
     assert snapshot_id
-    return Terminal(capsys, store_path)
+    environment, stores = Environment(store=store_path), EngineStores()
+    return Shell(lambda arguments: run(arguments, environment, stores), capsys)
 
 
-def test_healthy_store_is_told(terminal: Terminal) -> None:
-    assert terminal.type("repair").startswith("Nothing is damaged: every stored byte read")
+def test_healthy_store_is_told(terminal: Shell) -> None:
+    assert terminal("repair").startswith("Nothing is damaged: every stored byte read")
     document = terminal.json("repair", "--dry-run")
     assert (document["Healthy"], document["DryRun"], document["Records"]) == (True, True, [])
 
 
-def test_plan_and_repair_tell_the_same(terminal: Terminal, snapshot_id: str) -> None:
-    place = damage_block(terminal.path, TEXT)
+def test_plan_and_repair_tell_the_same(terminal: Shell, store_path: Path, snapshot_id: str) -> None:
+    place = damage_block(store_path, TEXT)
     planned = terminal.json("repair", "--dry-run")
-    assert "would be healed from its source" in terminal.type("repair", "--dry-run")
+    assert "would be healed from its source" in terminal("repair", "--dry-run")
     made = terminal.json("repair")
     (record,) = made["Records"]
     assert record.pop("SetAside").startswith("set-aside/")
@@ -83,42 +63,44 @@ def test_plan_and_repair_tell_the_same(terminal: Terminal, snapshot_id: str) -> 
     assert record["Snapshots"] == [
         {"SnapshotId": snapshot_id, "Start": BLOCK_SIZE, "End": 2 * BLOCK_SIZE}
     ]
-    assert "Healthy." in terminal.type("check", "--data")
+    assert "Healthy." in terminal("check", "--data")
 
 
 def test_what_stays_damaged_ends_with_1_and_the_next_commands(
-    terminal: Terminal, image: Path, snapshot_id: str
+    terminal: Shell, store_path: Path, image: Path, snapshot_id: str
 ) -> None:
-    shutil.copytree(terminal.path, image.parent / "other")
+    shutil.copytree(store_path, image.parent / "other")
     image.write_bytes(NOISE + HEAD)
-    damage_block(terminal.path, TEXT)
-    assert terminal.json("repair", "--dry-run", expect=1)["Healthy"] is False
-    shown = terminal.type("repair", expect=1)
+    damage_block(store_path, TEXT)
+    assert terminal.json("repair", "--dry-run", code=1)["Healthy"] is False
+    shown = terminal("repair", code=1)
     assert "  not healed yet\n1 damaged record, 0 healed" in shown
     assert "  next: ebsim repair --from STORE\n" in shown
     rescue = f"  next: ebsim restore {snapshot_id} TARGET --damaged zero\n"
     assert shown.endswith(rescue)
-    assert rescue in terminal.type("check", expect=1)
-    shown = terminal.type("repair", "--from", str(image.parent / "other"))
+    assert rescue in terminal("check", code=1)
+    shown = terminal("repair", "--from", str(image.parent / "other"))
     assert "healed from the store" in shown
-    terminal.type("check", "--data")
+    terminal("check", "--data")
 
 
-def test_failed_restore_names_the_repair(terminal: Terminal, image: Path, snapshot_id: str) -> None:
-    damage_block(terminal.path, TEXT)
+def test_failed_restore_names_the_repair(
+    terminal: Shell, store_path: Path, image: Path, snapshot_id: str
+) -> None:
+    damage_block(store_path, TEXT)
     target = str(image.parent / "out.img")
-    terminal.type("restore", snapshot_id, target, expect=1)
-    assert "; `ebsim repair --dry-run` tells what can be healed" in terminal.error_output
-    shown = terminal.type("restore", snapshot_id, target, "--damaged", "zero", expect=1)
+    terminal("restore", snapshot_id, target, code=1)
+    assert "; `ebsim repair --dry-run` tells what can be healed" in terminal.errors
+    shown = terminal("restore", snapshot_id, target, "--damaged", "zero", code=1)
     assert shown.endswith("  next: ebsim repair --dry-run\n")
 
 
-def test_store_that_is_none_is_refused(terminal: Terminal, image: Path) -> None:
-    terminal.type("repair", "--from", str(image.parent / "none"), expect=1)
-    assert "there is no store" in terminal.error_output
-    terminal.type("repair", "--from", str(terminal.path), expect=1)
-    assert "name another" in terminal.error_output
-    terminal.type("repair", "--from", "", expect=2)
+def test_store_that_is_none_is_refused(terminal: Shell, store_path: Path, image: Path) -> None:
+    terminal("repair", "--from", str(image.parent / "none"), code=1)
+    assert "there is no store" in terminal.errors
+    terminal("repair", "--from", store_path, code=1)
+    assert "name another" in terminal.errors
+    terminal("repair", "--from", "", code=2)
 
 
 @pytest.mark.parametrize(

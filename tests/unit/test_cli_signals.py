@@ -3,7 +3,7 @@
 import json
 import signal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
@@ -11,17 +11,15 @@ from ebsim.caller import Caller
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.cli.signals import STOPPING_SIGNALS, StoppedBySignal, signals_as_exceptions
+from ebsim.testing.shell import NoStores
 
 
-class SignalledStores:
+class SignalledStores(NoStores):
     """Opening a store takes long enough for a signal to come."""
 
     def __init__(self, number: signal.Signals) -> None:
         self.number = number
         self.cleaned_up = False
-
-    def create(self, _path: Path) -> NoReturn:
-        raise AssertionError("no test makes a store")
 
     def open(
         self,
@@ -39,12 +37,6 @@ class SignalledStores:
         finally:
             self.cleaned_up = True
         raise AssertionError("the signal came")
-
-    def lacks(self, _path: Path) -> bool:
-        return False
-
-    def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
-        raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
 
 
 @pytest.mark.parametrize(

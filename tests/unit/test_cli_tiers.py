@@ -1,47 +1,18 @@
 """The commands on the archive tier: `snapshot archive`, `unarchive` and `tiers`."""
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ebsim.caller import Caller
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.config import Quotas
 from ebsim.engine import Seams, Store
 from ebsim.testing.contents import NOISE, TEXT
 from ebsim.testing.seams import ManualClock, SeededEntropy
+from ebsim.testing.shell import ClockedStores, Shell
 from ebsim.testing.sources import disk_of
-
-Ebsim = Callable[..., str]
-
-
-class ClockedStores:
-    """Stores on disk whose clock a test holds."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
-        self._opened = 0
-
-    def open(
-        self, path: Path, caller: Caller, *, create: bool = False, resume: bool = False, **_: Any
-    ) -> Store:
-        self._opened += 1
-        seams = Seams(clock=self._clock, entropy=SeededEntropy(self._opened), caller=caller)
-        return Store.open(path, seams, create=create, resume=resume)
-
-    def create(self, path: Path) -> Store:
-        raise AssertionError(f"no test here makes {path}")
-
-    def lacks(self, _path: Path) -> bool:
-        return False
-
-    def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
-        raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
 
 
 @pytest.fixture
@@ -55,18 +26,10 @@ def names(store_path: Path, seams: Seams) -> list[str]:
 @pytest.fixture
 def ebsim(
     store_path: Path, names: list[str], clock: ManualClock, capsys: pytest.CaptureFixture[str]
-) -> Ebsim:
-    """Run a command and return what it prints."""
-    stores = ClockedStores(clock)
+) -> Shell:
     assert names
-
-    def call(*arguments: str, code: int = 0) -> str:
-        capsys.readouterr()
-        assert run(list(arguments), Environment(store=store_path), stores) == code
-        printed = capsys.readouterr()
-        return printed.out if code == 0 or "--json" in arguments else printed.err
-
-    return call
+    environment, stores = Environment(store=store_path), ClockedStores(clock)
+    return Shell(lambda arguments: run(arguments, environment, stores), capsys)
 
 
 def slow(store_path: Path, clock: ManualClock) -> None:
@@ -74,20 +37,20 @@ def slow(store_path: Path, clock: ManualClock) -> None:
         store.quotas = Quotas(archival_s=3600, tier_restore_s=3600)
 
 
-def test_archive_and_unarchive_as_json(ebsim: Ebsim, names: list[str], clock: ManualClock) -> None:
+def test_archive_and_unarchive_as_json(ebsim: Shell, names: list[str], clock: ManualClock) -> None:
     """Members are those of EC2's ModifySnapshotTier, RestoreSnapshotTier and Describe..."""
     now = "2026-01-01T00:00:00.000Z"
-    archived = json.loads(ebsim("snapshot", "archive", names[2], "--json"))
+    archived = ebsim.json("snapshot", "archive", names[2])
     assert archived == {"SnapshotId": names[2], "TieringStartTime": now}
 
-    restored = json.loads(ebsim("snapshot", "unarchive", names[2], "--days", "3", "--json"))
+    restored = ebsim.json("snapshot", "unarchive", names[2], "--days", "3")
     assert restored == {
         "SnapshotId": names[2],
         "RestoreStartTime": now,
         "RestoreDuration": 3,
         "IsPermanentRestore": False,
     }
-    (found,) = json.loads(ebsim("snapshot", "tiers", "--json"))["SnapshotTierStatuses"]
+    (found,) = ebsim.json("snapshot", "tiers")["SnapshotTierStatuses"]
     assert found == {
         "SnapshotId": names[2],
         "VolumeId": found["VolumeId"],
@@ -102,19 +65,19 @@ def test_archive_and_unarchive_as_json(ebsim: Ebsim, names: list[str], clock: Ma
         "ArchivalCompleteTime": now,
         "RestoreExpiryTime": "2026-01-04T00:00:00.000Z",
     }
-    shown = json.loads(ebsim("snapshot", "show", names[2], "--json"))
+    shown = ebsim.json("snapshot", "show", names[2])
     assert (shown["StorageTier"], shown["RestoreExpiryTime"]) == (
         "standard",
         "2026-01-04T00:00:00.000Z",
     )
     clock.advance(days=3)
-    shown = json.loads(ebsim("snapshot", "show", names[2], "--json"))
+    shown = ebsim.json("snapshot", "show", names[2])
     assert shown["StorageTier"] == "archive"
     assert "RestoreExpiryTime" not in shown
-    restored = json.loads(ebsim("snapshot", "unarchive", names[2], "--permanent", "--json"))
+    restored = ebsim.json("snapshot", "unarchive", names[2], "--permanent")
     assert restored["IsPermanentRestore"] is True
     assert "RestoreDuration" not in restored
-    history = json.loads(ebsim("snapshot", "history", names[2], "--json"))["Events"]
+    history = ebsim.json("snapshot", "history", names[2])["Events"]
     tiers = [(each["Event"], each["StorageTier"], each["Blocks"]) for each in history]
     assert tiers == [
         ("created", "standard", 1),
@@ -134,7 +97,7 @@ def test_archive_and_unarchive_as_json(ebsim: Ebsim, names: list[str], clock: Ma
 
 
 def test_archive_and_unarchive_as_text(
-    ebsim: Ebsim, names: list[str], clock: ManualClock, store_path: Path
+    ebsim: Shell, names: list[str], clock: ManualClock, store_path: Path
 ) -> None:
     name = names[0]
     assert ebsim("snapshot", "tiers") == "No snapshot was ever archived.\n"
@@ -146,7 +109,7 @@ def test_archive_and_unarchive_as_text(
     history = ebsim("snapshot", "history", name)
     assert "in the archive" in history
     assert "Charged now: 0 B (0 blocks), and 1 MiB (2 blocks) in the archive." in history
-    refused = ebsim("snapshot", "diff", name, names[1], code=1)
+    refused = ebsim.failing("snapshot", "diff", name, names[1])
     assert "is in the archive tier: restore it to the standard tier first" in refused
 
     said = ebsim("snapshot", "unarchive", name)
@@ -172,29 +135,29 @@ def test_archive_and_unarchive_as_text(
 
 
 def test_archival_that_fails_says_why(
-    ebsim: Ebsim, names: list[str], clock: ManualClock, store_path: Path
+    ebsim: Shell, names: list[str], clock: ManualClock, store_path: Path
 ) -> None:
     slow(store_path, clock)
     ebsim("snapshot", "archive", names[0])
     ebsim("image", "register", "web", "--device", f"/dev/sda1={names[0]}")
     clock.advance(hours=1)
 
-    (found,) = json.loads(ebsim("snapshot", "tiers", "--json"))["SnapshotTierStatuses"]
+    (found,) = ebsim.json("snapshot", "tiers")["SnapshotTierStatuses"]
 
     assert found["LastTieringOperationStatus"] == "archival-failed"
     assert "came into use by ami-" in found["LastTieringOperationStatusDetail"]
 
 
-def test_tiers_are_filtered_and_paged(ebsim: Ebsim, names: list[str]) -> None:
+def test_tiers_are_filtered_and_paged(ebsim: Shell, names: list[str]) -> None:
     for name in names:
         ebsim("snapshot", "archive", name)
     ebsim("snapshot", "unarchive", names[1])
     wanted = "Name=last-tiering-operation,Values=archival-*"
-    filtered = json.loads(ebsim("snapshot", "tiers", "--filter", wanted, "--json"))
+    filtered = ebsim.json("snapshot", "tiers", "--filter", wanted)
     found = [each["SnapshotId"] for each in filtered["SnapshotTierStatuses"]]
     assert found == [names[0], names[2]]
     assert ebsim("snapshot", "tiers", names[1]).count("snap-") == 1
-    page = json.loads(ebsim("snapshot", "tiers", "--max-items", "5", "--json"))
+    page = ebsim.json("snapshot", "tiers", "--max-items", "5")
     assert "NextToken" not in page
 
 
@@ -209,7 +172,7 @@ def test_tiers_are_filtered_and_paged(ebsim: Ebsim, names: list[str]) -> None:
     ],
 )
 def test_what_is_refused(
-    ebsim: Ebsim, names: list[str], arguments: tuple[str, ...], code: int, words: str
+    ebsim: Shell, names: list[str], arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     named = [names[0] if each == "SNAP" else each for each in arguments]
-    assert words in ebsim("snapshot", *named, code=code)
+    assert words in ebsim.failing("snapshot", *named, code=code)

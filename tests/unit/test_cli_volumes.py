@@ -16,6 +16,7 @@ from ebsim.cli.binary_streams import PIECE_SIZE
 from ebsim.cli.environment import Environment
 from ebsim.cli.main import run
 from ebsim.ids import VolumeId
+from ebsim.patience import Patience
 from ebsim.requests import Filter, VolumeModificationRequest, VolumeQuery, VolumeRequest
 from ebsim.results import (
     ModificationState,
@@ -26,6 +27,7 @@ from ebsim.results import (
     VolumeState,
 )
 from ebsim.testing.devices import loop_device, missing
+from ebsim.testing.shell import NoStores
 from ebsim.units import GIB, MIB
 
 if TYPE_CHECKING:
@@ -114,6 +116,8 @@ class FakeStore:
         self.modified = [MODIFICATION]
         self.left = VolumeState.DELETED
         self.volumes = self
+        self.path = Path("/default")
+        self.patience = Patience()
 
     def __enter__(self) -> Self:
         return self
@@ -160,15 +164,12 @@ class FakeStore:
         self.calls.append(("initialize", volume_id, rate))
 
 
-class FakeStores:
+class FakeStores(NoStores):
     """Opens one fake store, whatever the path."""
 
     def __init__(self) -> None:
         self.store = FakeStore()
         self.made: list[bool] = []
-
-    def create(self, path: Path) -> "Store":
-        raise AssertionError(path)
 
     def open(
         self, path: Path, caller: Caller, *, create: bool = False, resume: bool = False, **_: Any
@@ -176,12 +177,6 @@ class FakeStores:
         assert path == Path("/default")
         self.made.append(create)
         return cast("Store", self.store)
-
-    def lacks(self, _path: Path) -> bool:
-        return False
-
-    def rebuild(self, path: Path, *, dry_run: bool, progress: object) -> Any:
-        raise AssertionError(f"no test here rebuilds {path}, {dry_run=}, {progress=}")
 
 
 class Terminal:

@@ -30,6 +30,7 @@ from ebsim.requests import VolumeRequest
 from ebsim.results import Snapshot
 from ebsim.storage.files import PosixFiles
 from ebsim.testing.contents import NOISE, TEXT
+from ebsim.testing.descriptors import no_descriptor_left
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.testing.seams import SeededEntropy, fast_folder
 from ebsim.testing.sources import disk_of
@@ -376,14 +377,12 @@ def test_closed_store_is_refused(store: Store, fast_path: Path) -> None:
 
 
 def test_closing_leaves_no_descriptor(store_path: Path, seams: Seams) -> None:
-    opened_before = len(os.listdir("/proc/self/fd"))
-    for _ in range(2):
-        with Store.open(store_path, seams, create=True) as store:
-            shown = store.create_snapshot(disk_of(NOISE, TEXT))
-            store.read_block(shown.snapshot_id, 0)
-            store.check(data=True)
-
-    assert len(os.listdir("/proc/self/fd")) == opened_before
+    with no_descriptor_left():
+        for _ in range(2):
+            with Store.open(store_path, seams, create=True) as store:
+                shown = store.create_snapshot(disk_of(NOISE, TEXT))
+                store.read_block(shown.snapshot_id, 0)
+                store.check(data=True)
 
 
 # ids and ranges

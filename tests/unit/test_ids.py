@@ -1,15 +1,15 @@
 """Ids as EC2 has them: 17 hex digits, or 8 as until 2016; what is well-formed and unknown is so."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ebsim.engine import Store
-from ebsim.errors import EbsimError, ErrorCode
+from ebsim.errors import ErrorCode
 from ebsim.ids import parse_image_id, parse_snapshot_id, parse_volume_id
 from ebsim.requests import SnapshotQuery
+from ebsim.testing.refused import refused
 
 PARSERS = {"snap-": parse_snapshot_id, "vol-": parse_volume_id, "ami-": parse_image_id}
 MALFORMED = {
@@ -17,12 +17,6 @@ MALFORMED = {
     "vol-": ErrorCode.INVALID_VOLUME_ID_MALFORMED,
     "ami-": ErrorCode.INVALID_IMAGE_ID_MALFORMED,
 }
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 @pytest.mark.parametrize("prefix", PARSERS)

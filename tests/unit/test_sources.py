@@ -20,6 +20,7 @@ from ebsim.storage.sources import (
     seek_data_ranges,
 )
 from ebsim.testing import devices
+from ebsim.testing.descriptors import no_descriptor_left
 from ebsim.units import KIB, MIB
 
 SMALL = 1_000_003
@@ -36,15 +37,10 @@ def sync_file_system(mount_point: Path) -> None:
     subprocess.run(["sync", "--file-system", mount_point], check=True)
 
 
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 @pytest.fixture(autouse=True)
 def no_descriptor_stays_open() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    assert open_descriptors() == before
+    with no_descriptor_left():
+        yield
 
 
 @pytest.fixture

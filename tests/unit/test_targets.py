@@ -27,6 +27,7 @@ from ebsim.errors import (
 from ebsim.storage import native, targets
 from ebsim.storage.targets import DeviceTarget, InPlaceFileTarget, NewFileTarget, RestoreTarget
 from ebsim.testing import devices
+from ebsim.testing.descriptors import no_descriptor_left
 from ebsim.units import BLOCK_SIZE, MIB
 
 ROOT_FOLDER = Path(ebsim.__file__).parents[1]
@@ -74,9 +75,8 @@ def write_all(target: RestoreTarget, content: list[bytes]) -> bytes:
 
 @pytest.fixture(autouse=True)
 def nothing_stays_open() -> Iterator[None]:
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
+    with no_descriptor_left():
+        yield
 
 
 @pytest.fixture
@@ -383,7 +383,7 @@ def leave(path: Path, how: str) -> "subprocess.Popen[str]":
 
 def test_what_a_killed_restore_left_is_removed_by_the_next(old: Path) -> None:
     with leave(old, "die") as child:
-        assert child.wait(timeout=10) == -signal.SIGKILL
+        assert child.wait(timeout=120) == -signal.SIGKILL
     assert len(os.listdir(old.parent)) == 2
     assert old.read_bytes() == b"old content"
     open_target(old, force=True).commit()

@@ -1,11 +1,13 @@
 """`ebsim credentials configure`."""
 
+from functools import partial
+
 import click
 
 from ebsim.cli import aws_profiles
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import endpoint_option, examples, shared_options
-from ebsim.cli.server_extra import credentials_of
+from ebsim.cli.server_extra import credentials_of, tell_new_store
 
 
 @click.command(
@@ -26,7 +28,8 @@ from ebsim.cli.server_extra import credentials_of
 @click.pass_obj
 def command(invocation: Invocation, *, profile: str, endpoint_url: str) -> None:
     """Write the profile."""
-    with invocation.open_store(create=True) as store:
+    told = partial(tell_new_store, invocation)
+    with invocation.open_store(create=True, before_making=told) as store:
         credential = credentials_of(store).of_account(invocation.account)
     files = aws_profiles.profile_files()
     aws_profiles.add_profile(files, profile, credential, (invocation.region, endpoint_url))

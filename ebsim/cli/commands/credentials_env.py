@@ -1,11 +1,13 @@
 """`ebsim credentials env`."""
 
+from functools import partial
+
 import click
 
 from ebsim.cli import server_views
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import endpoint_option, examples, shared_options
-from ebsim.cli.server_extra import credentials_of
+from ebsim.cli.server_extra import credentials_of, tell_new_store
 
 
 @click.command(
@@ -24,7 +26,8 @@ from ebsim.cli.server_extra import credentials_of
 @click.pass_obj
 def command(invocation: Invocation, *, endpoint_url: str) -> None:
     """Print the variables."""
-    with invocation.open_store(create=True) as store:
+    told = partial(tell_new_store, invocation)
+    with invocation.open_store(create=True, before_making=told) as store:
         credential = credentials_of(store).of_account(invocation.account)
     region = invocation.region
     invocation.answer(

@@ -1,10 +1,12 @@
 """`ebsim serve`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ebsim.cli import server_views
 from ebsim.cli.invocation import Invocation
 from ebsim.cli.options import NamedPath, examples, shared_options
 from ebsim.cli.output import print_document, print_note, print_text
@@ -64,7 +66,7 @@ def command(
     """Serve until the process is stopped."""
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together.")
-    from ebsim.cli.server_extra import credentials_of, serving
+    from ebsim.cli.server_extra import credentials_of, serving, tell_new_store
 
     process = serving()
     limits, fewer = process.limits_here(limits_of(chosen), http_limits_of(chosen))
@@ -92,13 +94,19 @@ def command(
         print_text(f"endpoint: {url}")
         if no_auth:
             print_text("NOT AUTHENTICATED: whoever reaches this port may do anything.")
-        else:
-            print_text(f'use it:   eval "$(ebsim credentials env --endpoint-url {url})"')
+        print_text(f"use it:   {server_views.how_to_use(invocation, url, signed=not no_auth)}")
 
-    with invocation.open_store(create=True, resume=True) as store:
+    def waiting(seconds: float) -> None:
+        print_note(
+            f"stopping: waiting at most {seconds:.0f} s for snapshots and copies that are under "
+            "way; a second signal ends it at once"
+        )
+
+    told = partial(tell_new_store, invocation)
+    with invocation.open_store(create=True, resume=True, before_making=told) as store:
         credentials = credentials_of(store)
         if not no_auth:
             credentials.of_account(invocation.account)
-        left = process.serve(store, credentials, options, ready, faults)
+        left = process.serve(store, credentials, options, ready, faults, waiting)
     if left:
         print_note(f"stopped: {', '.join(left)} pending still: the next process goes on with it")

@@ -16,7 +16,7 @@ from ebsim.requests import VOLUME_TYPE_DEFAULT, VolumeRequest
 
     The copy is a volume of its own: its type is --type, whatever that of the volume is, it has none
     of the volume's tags, and its first snapshot is full. That of an encrypted volume is encrypted.
-    Writes to the volume wait until all of it is copied.""",
+    Who writes to the volume meanwhile goes on, and the copy has what there was before.""",
     epilog=examples(
         "ebsim volume copy vol-0123456789abcdef0",
         "ebsim volume copy vol-0123456789abcdef0 --type gp3 --size 100 --tag Name=test",

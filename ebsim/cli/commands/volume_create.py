@@ -1,5 +1,7 @@
 """`ebsim volume create`."""
 
+from dataclasses import replace
+
 import click
 
 from ebsim.cli import volume_views
@@ -44,35 +46,17 @@ from ebsim.requests import VolumeRequest
 def command(
     invocation: Invocation,
     *,
-    size_gib: int | None,
     snapshot: str | None,
     initialization_rate: int | None,
-    encrypted: bool | None,
-    kms_key: str | None,
-    volume_type: str,
-    iops: int | None,
-    throughput: int | None,
-    zone: str | None,
-    tags: dict[str, str],
+    request: VolumeRequest,
 ) -> None:
     """Create the volume and show it."""
-    request = VolumeRequest(
-        size_gib=size_gib,
-        snapshot_id=snapshot,
-        volume_type=volume_type,
-        iops=iops,
-        throughput=throughput,
-        zone=zone,
-        tags=tags,
-        initialization_rate=initialization_rate,
-        encrypted=encrypted,
-        kms_key_id=kms_key,
-    )
+    request = replace(request, snapshot_id=snapshot, initialization_rate=initialization_rate)
     if snapshot is None:
         from ebsim.core.volume_types import validate_new
 
         validate_new(request)  # a request that is refused makes no store
-        invocation.ensure_zone(zone)
+        invocation.ensure_zone(request.zone)
     with (
         invocation.open_store(create=snapshot is None) as store,
         invocation.progress() as progress,

@@ -32,36 +32,14 @@ from ebsim.requests import VolumeRequest
 @volume_options
 @shared_options
 @click.pass_obj
-def command(
-    invocation: Invocation,
-    *,
-    image: str,
-    size_gib: int | None,
-    encrypted: bool | None,
-    kms_key: str | None,
-    volume_type: str,
-    iops: int | None,
-    throughput: int | None,
-    zone: str | None,
-    tags: dict[str, str],
-) -> None:
+def command(invocation: Invocation, *, image: str, request: VolumeRequest) -> None:
     """Import the image and show the volume."""
-    request = VolumeRequest(
-        size_gib=size_gib,
-        volume_type=volume_type,
-        iops=iops,
-        throughput=throughput,
-        zone=zone,
-        tags=tags,
-        encrypted=encrypted,
-        kms_key_id=kms_key,
-    )
 
     def check() -> None:
         from ebsim.volumes.importing import opened_image
 
         with opened_image(Path(image), request, invocation.store_path):
-            invocation.ensure_zone(zone)
+            invocation.ensure_zone(request.zone)
 
     with (
         invocation.open_store(create=True, before_making=check) as store,

@@ -32,7 +32,12 @@ def command(invocation: Invocation, *, volume: str, offset: int, length: int | N
     if invocation.json:
         raise click.UsageError("standard output carries the volume's bytes: leave out --json.")
     output = binary_output()
-    with invocation.open_store() as store, store.volumes.open(volume) as file:
+    from ebsim.cli.pipes import open_beside_pipe
+
+    with (
+        invocation.open_store() as store,
+        open_beside_pipe(store, volume, output, reading=False) as file,
+    ):
         end = file.size if length is None else offset + length
         if offset > file.size or end > file.size:
             raise refusals.outside_volume(volume, offset, end, file.size)

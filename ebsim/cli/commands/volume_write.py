@@ -29,10 +29,15 @@ from ebsim.errors import EbsimError
 @click.pass_obj
 def command(invocation: Invocation, *, volume: str, offset: int) -> None:
     """Copy the bytes, piece by piece, and flush."""
+    from ebsim.cli.pipes import open_beside_pipe
+
     stream = binary_input()
     position = offset
     try:
-        with invocation.open_store() as store, store.volumes.open(volume) as file:
+        with (
+            invocation.open_store() as store,
+            open_beside_pipe(store, volume, stream, reading=True) as file,
+        ):
             _ensure_room(volume, offset, offset + (known_size(stream) or 0), file.size)
             for piece in pieces(stream):
                 _ensure_room(volume, position, position + len(piece), file.size)

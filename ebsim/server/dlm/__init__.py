@@ -22,7 +22,10 @@ def create_lifecycle_policy(served: Served) -> Document:
     """Make a policy; those with defaults (`DefaultPolicy`, `CreateInterval`, ...) are refused."""
     given = served.parameters
     _refuse_default(given)
-    said = {name: given.get(name) for name in ("Description", "State", "PolicyDetails")}
+    said = {
+        name: given.get(name)
+        for name in ("Description", "State", "ExecutionRoleArn", "PolicyDetails")
+    }
     made = served.store.lifecycle.put(read_policy(said), tags=given.get("Tags"))
     return {"PolicyId": made.policy_id}
 
@@ -71,7 +74,10 @@ def update_lifecycle_policy(served: Served) -> Document:
     given, operations = served.parameters, served.store.lifecycle
     _refuse_default(given)
     present = write_policy(operations.get(given["PolicyId"]).request)
-    said = {name: given.get(name) for name in ("Description", "State", "PolicyDetails")}
+    said = {
+        name: given.get(name)
+        for name in ("Description", "State", "ExecutionRoleArn", "PolicyDetails")
+    }
     changed = {**present, **{name: value for name, value in said.items() if value is not None}}
     if _SOURCES in present["PolicyDetails"]:
         sources = present["PolicyDetails"][_SOURCES]

@@ -6,14 +6,22 @@ from collections.abc import Iterable
 
 from ebsim.block_lists import PAGE_MAX, PAGE_MIN
 from ebsim.server.ec2.documents import answer, moment
-from ebsim.server.operations import OPERATIONS, Served
+from ebsim.server.operations import OPERATIONS, Place, Served
 from ebsim.server.protocol.json_body import JsonText
 from ebsim.server.protocol.wire import Document, FaultError
 from ebsim.server.tokens import BLOCK_TOKEN_S, BlockTokens, PageTokens, block_tokens
 from ebsim.units import BLOCK_SIZE, size_gib
 
 
-@OPERATIONS.add("ebs", "ListSnapshotBlocks")
+def _where_read(served: Served) -> Place:
+    """Blocks are read where they keep nobody waiting who computes, unless something fell due.
+
+    That is carried out before, and may wait for another process.
+    """
+    return Place.WAITING if served.store.is_anything_due else Place.COMPUTING
+
+
+@OPERATIONS.add("ebs", "ListSnapshotBlocks", _where_read)
 def list_snapshot_blocks(served: Served) -> Document:
     """Return a page of the blocks that a snapshot has."""
     given, blocks = served.parameters, served.store.blocks
@@ -35,7 +43,7 @@ def list_snapshot_blocks(served: Served) -> Document:
     )
 
 
-@OPERATIONS.add("ebs", "ListChangedBlocks")
+@OPERATIONS.add("ebs", "ListChangedBlocks", _where_read)
 def list_changed_blocks(served: Served) -> Document:
     """Return a page of the blocks in which two snapshots differ."""
     given = served.parameters
@@ -59,7 +67,7 @@ def list_changed_blocks(served: Served) -> Document:
     )
 
 
-@OPERATIONS.add("ebs", "GetSnapshotBlock")
+@OPERATIONS.add("ebs", "GetSnapshotBlock", _where_read)
 def get_snapshot_block(served: Served) -> Document:
     """Return the bytes of a block."""
     given = served.parameters

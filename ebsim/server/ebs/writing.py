@@ -2,10 +2,11 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 from ebsim.encryption import EncryptionRequest
 from ebsim.server.ec2.documents import answer, moment, tag_list
-from ebsim.server.operations import OPERATIONS, Served
+from ebsim.server.operations import OPERATIONS, Place, Served
 from ebsim.server.protocol.wire import Document, FaultError
 from ebsim.started import TIMEOUT_MINUTES, StartRequest
 from ebsim.units import BLOCK_SIZE, size_gib
@@ -21,7 +22,7 @@ def start_snapshot(served: Served) -> Document:
         volume_size_gib=given["VolumeSize"],
         parent_id=given.get("ParentSnapshotId"),
         description=given.get("Description", ""),
-        tags={each.get("Key", ""): each.get("Value", "") for each in given.get("Tags", ())},
+        tags=_tags(given.get("Tags", ())),
         client_token=given.get("ClientToken", ""),
         encryption=EncryptionRequest(
             encrypted=given.get("Encrypted"), kms_key_id=given.get("KmsKeyArn")
@@ -44,7 +45,7 @@ def start_snapshot(served: Served) -> Document:
     )
 
 
-@OPERATIONS.add("ebs", "PutSnapshotBlock")
+@OPERATIONS.add("ebs", "PutSnapshotBlock", Place.COMPUTING)
 def put_snapshot_block(served: Served) -> Document:
     """Take a block, whose hash is made once for signature and checksum."""
     given = served.parameters
@@ -79,6 +80,14 @@ def complete_snapshot(served: Served) -> Document:
         None if checksum is None else _digest(checksum),
     )
     return {"Status": state.value}
+
+
+def _tags(tags: Sequence[Document]) -> dict[str, str]:
+    """Return the tags that a request gives."""
+    found = {each.get("Key", ""): each.get("Value", "") for each in tags}
+    if len(found) < len(tags):
+        raise _invalid("The key of a tag is given twice.", "INVALID_TAG")
+    return found
 
 
 def _check_algorithm(name: str) -> None:

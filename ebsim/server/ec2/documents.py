@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeVar
 
-from ebsim.caller import Caller
+from ebsim.caller import Caller, zone_id
 from ebsim.instances import Attachment
 from ebsim.requests import Filter, VolumeQuery
 from ebsim.results import Snapshot, Volume, VolumeModification
@@ -16,6 +17,7 @@ from ebsim.units import MIB, size_gib
 Words = TypeVar("Words", bound=StrEnum)
 
 
+@lru_cache(maxsize=4096)  # those who wait ask for the same again and again
 def moment(time_us: int) -> datetime:
     """Return a time of the engine."""
     return datetime.fromtimestamp(time_us / 1_000_000, UTC)
@@ -61,11 +63,6 @@ def choice(words: type[Words], text: str, parameter: str) -> Words:
         raise invalid(text, parameter, ", ".join(words)) from None
 
 
-def zone_id(zone: str) -> str:
-    """Return the id of an Availability Zone: `us-east-1-az1` is us-east-1a, for each account."""
-    return f"{zone[:-1]}-az{ord(zone[-1]) - ord('a') + 1}"
-
-
 def zones_of(served: Served, names: Sequence[str], ids: Sequence[str]) -> list[str]:
     """Return Availability Zones that are named, either by their names or by their ids.
 
@@ -98,7 +95,7 @@ def snapshot(record: Snapshot) -> Document:
     return {
         "SnapshotId": record.snapshot_id,
         "VolumeId": record.volume_id,
-        "State": record.state.value,
+        "State": record.state,
         "StateMessage": record.state_message or None,
         "Progress": f"{record.progress_percent}%",
         "StartTime": moment(record.start_time_us),
@@ -110,7 +107,7 @@ def snapshot(record: Snapshot) -> Document:
         "Encrypted": record.encrypted,
         "KmsKeyId": record.kms_key_id or None,
         "DataEncryptionKeyId": record.data_encryption_key_id or None,
-        "StorageTier": record.storage_tier.value,
+        "StorageTier": record.storage_tier,
         "TransferType": "standard" if record.copied_from else None,
         "RestoreExpiryTime": (
             None if record.restore_expiry_time_us is None else moment(record.restore_expiry_time_us)
@@ -246,12 +243,23 @@ def tags_of_kinds(parameters: Document, kinds: Sequence[str]) -> dict[str, dict[
                 "InvalidParameterValue",
                 f"'{named}' is not a valid taggable resource type for this operation.",
             )
-        for tag in specification.get("Tags", ()):
-            key = tag.get("Key", "")
-            if key in found:
-                raise FaultError("InvalidParameterValue", f"Duplicate tag key '{key}' specified.")
-            found[key] = tag.get("Value", "")
+        all_found[named] = tags_once(specification.get("Tags", ()), found)
     return all_found
+
+
+def tags_once(tags: Sequence[Document], more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return tags of a request, with more that it gives.
+
+    Raises:
+        FaultError: InvalidParameterValue: a key is given twice.
+    """
+    found = dict(more or {})
+    for tag in tags:
+        key = tag.get("Key", "")
+        if key in found:
+            raise FaultError("InvalidParameterValue", f"Duplicate tag key '{key}' specified.")
+        found[key] = tag.get("Value", "")
+    return found
 
 
 def ignore(_parameters: Document, _names: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from itertools import groupby
 
+from ebsim.caller import zone_id
 from ebsim.fast_restores import FastRestore, FastRestoreQuery, FastRestoreReport
 from ebsim.server.ec2 import documents
 from ebsim.server.operations import OPERATIONS, Served
@@ -54,7 +55,7 @@ def _report(report: FastRestoreReport) -> Document:
                 "FastSnapshotRestoreStateErrors": [
                     {
                         "AvailabilityZone": each.zone,
-                        "AvailabilityZoneId": documents.zone_id(each.zone),
+                        "AvailabilityZoneId": zone_id(each.zone),
                         "Error": {"Code": each.code, "Message": each.message},
                     }
                     for each in each_zone
@@ -69,7 +70,7 @@ def _fast_restore(fast: FastRestore) -> Document:
     return {
         "SnapshotId": fast.snapshot_id,
         "AvailabilityZone": fast.zone,
-        "AvailabilityZoneId": documents.zone_id(fast.zone),
+        "AvailabilityZoneId": zone_id(fast.zone),
         "State": fast.state.value,
         "StateTransitionReason": fast.reason,
         "OwnerId": fast.owner,

@@ -211,5 +211,6 @@ def _mapping(device: ImageDevice) -> Document:
             "Iops": device.iops,
             "Throughput": device.throughput,
             "DeleteOnTermination": device.delete_on_termination,
+            "Encrypted": device.encrypted,
         },
     }

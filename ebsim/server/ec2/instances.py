@@ -1,5 +1,9 @@
 """Pretended instances, and what is attached to them: no machine runs."""
 
+from collections.abc import Sequence
+from itertools import groupby
+
+from ebsim.caller import zone_id
 from ebsim.config import SnapshotOptions
 from ebsim.instances import (
     INSTANCE_TYPE_DEFAULT,
@@ -19,8 +23,8 @@ from ebsim.server.protocol.wire import Document, FaultError
 COUNT_MAX = 20
 """Instances of one request."""
 
-CODES = {InstanceState.RUNNING: 16, InstanceState.TERMINATED: 48}
-"""EC2's numbers of the states."""
+_TAGGED = ("instance", "volume", "network-interface", "spot-instances-request")
+"""What RunInstances gives tags to in EC2; the last two are not there, and have none."""
 
 
 @OPERATIONS.add("ec2", "RunInstances")
@@ -35,20 +39,22 @@ def run_instances(served: Served) -> Document:
     zones: list[str | None] = [None]
     if named or ids:
         zones = [*documents.zones_of(served, [named] if named else [], [ids] if ids else [])]
+    tags = documents.tags_of_kinds(given, _TAGGED)
     request = InstanceRequest(
         zone=zones[0],
         image_id=given.get("ImageId"),
         instance_type=given.get("InstanceType", INSTANCE_TYPE_DEFAULT),
         devices=_devices(given.get("BlockDeviceMappings", [])),
         client_token=given.get("ClientToken", ""),
+        tags=tags["instance"],
+        volume_tags=tags["volume"],
     )
-    made = [*served.store.instances.run_several(request, count)]
-    return _reservation(made, served.caller.account)
+    return _reservation(served.store.instances.run_several(request, count))
 
 
 @OPERATIONS.add("ec2", "DescribeInstances")
 def describe_instances(served: Served) -> Document:
-    """Return a page of instances, each a reservation of its own."""
+    """Return a page of instances; those that one request has made are one reservation."""
     given = served.parameters
     query = InstanceQuery(
         instance_ids=given.get("InstanceIds", ()),
@@ -57,8 +63,9 @@ def describe_instances(served: Served) -> Document:
         next_token=given.get("NextToken"),
     )
     page = served.store.instances.describe(query)
+    together = groupby(page.instances, key=lambda each: each.reservation_id)
     return {
-        "Reservations": [_reservation([each], each.owner) for each in page.instances],
+        "Reservations": [_reservation([*each]) for _, each in together],
         "NextToken": page.next_token,
     }
 
@@ -149,31 +156,41 @@ def _devices(mappings: list[Document]) -> dict[str, InstanceDevice | None]:
     return found
 
 
-def _reservation(instances: list[Instance], owner: str) -> Document:
+def _reservation(instances: Sequence[Instance]) -> Document:
     return {
-        "ReservationId": f"r-{instances[0].instance_id.removeprefix('i-')}",
-        "OwnerId": owner,
+        "ReservationId": instances[0].reservation_id,
+        "OwnerId": instances[0].owner,
         "Groups": [],
-        "Instances": [_instance(each, number) for number, each in enumerate(instances)],
+        "Instances": [_instance(each) for each in instances],
     }
 
 
-def _instance(instance: Instance, number: int) -> Document:
+def _instance(instance: Instance) -> Document:
     return {
         "InstanceId": instance.instance_id,
         "ImageId": instance.image_id or None,
         "State": _state(instance.state),
         "InstanceType": instance.instance_type,
         "LaunchTime": documents.moment(instance.launch_time_us),
-        "AmiLaunchIndex": number,
+        "AmiLaunchIndex": instance.launch_index,
         "Placement": {
             "AvailabilityZone": instance.zone,
-            "AvailabilityZoneId": documents.zone_id(instance.zone),
+            "AvailabilityZoneId": zone_id(instance.zone),
             "Tenancy": "default",
         },
         "RootDeviceName": instance.root_device_name,
         "RootDeviceType": "ebs",
+        "Hypervisor": "xen",
+        "VirtualizationType": "hvm",
+        "PlatformDetails": "Linux/UNIX",
+        "EbsOptimized": False,
+        "Monitoring": {"State": "disabled"},
+        "StateTransitionReason": "",
+        "ProductCodes": [],
+        "SecurityGroups": [],
+        "NetworkInterfaces": [],
         "BlockDeviceMappings": [_mapping(each) for each in instance.attachments],
+        "Tags": documents.tag_list(instance.tags),
     }
 
 
@@ -190,4 +207,4 @@ def _mapping(attachment: Attachment) -> Document:
 
 
 def _state(state: InstanceState) -> Document:
-    return {"Code": CODES[state], "Name": state.value}
+    return {"Code": state.code, "Name": state.value}

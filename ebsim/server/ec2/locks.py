@@ -53,6 +53,8 @@ def _lock(lock: SnapshotLock) -> Document:
         "CoolOffPeriod": lock.cool_off_hours or None,
         "CoolOffPeriodExpiresOn": documents.optional_moment(lock.cool_off_expires_us),
         "LockCreatedOn": documents.moment(lock.created_us),
-        "LockDurationStartTime": documents.moment(lock.duration_start_us),
+        "LockDurationStartTime": (  # its days begin when the snapshot is completed
+            None if lock.expires_us is None else documents.moment(lock.duration_start_us)
+        ),
         "LockExpiresOn": documents.optional_moment(lock.expires_us),
     }

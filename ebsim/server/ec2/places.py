@@ -1,6 +1,6 @@
 """DescribeRegions and DescribeAvailabilityZones."""
 
-from ebsim.caller import REGION_DEFAULT, Caller, parse_caller
+from ebsim.caller import REGION_DEFAULT, Caller, parse_caller, zone_id
 from ebsim.core.filters import Filtering
 from ebsim.errors import InvalidInputError
 from ebsim.server.ec2 import documents
@@ -12,13 +12,30 @@ KNOWN = (REGION_DEFAULT, "us-east-2", "us-west-1", "us-west-2", "eu-central-1", 
 ebsim keeps no list of them."""
 
 
-ZONE_FILTERS = Filtering[str](
+_OPT_IN_STATUS = "opt-in-not-required"
+
+REGION_FILTERS = Filtering[str](
     {
+        "endpoint": lambda region: [_endpoint(region)],
+        "opt-in-status": lambda _region: [_OPT_IN_STATUS],
+        "region-name": lambda region: [region],
+    }
+)
+"""What DescribeRegions can filter by."""
+
+ZONE_FILTERS = Filtering[
+    str
+](
+    {
+        "group-long-name": lambda zone: [_group_long_name(zone)],
         "group-name": lambda zone: [zone[:-1]],
-        "opt-in-status": lambda _zone: ["opt-in-not-required"],
+        "message": lambda _zone: [],
+        "opt-in-status": lambda _zone: [_OPT_IN_STATUS],
+        "parent-zone-id": lambda _zone: [],  # that of a Local Zone
+        "parent-zone-name": lambda _zone: [],
         "region-name": lambda zone: [zone[:-1]],
         "state": lambda _zone: ["available"],
-        "zone-id": lambda zone: [documents.zone_id(zone)],
+        "zone-id": lambda zone: [zone_id(zone)],
         "zone-name": lambda zone: [zone],
         "zone-type": lambda _zone: ["availability-zone"],
     }
@@ -33,20 +50,12 @@ def describe_regions(served: Served) -> Document:
     names = given.get("RegionNames") or sorted({*KNOWN, served.caller.region})
     for name in names:
         _ensure_region(served, name)
-    regions = [
-        {
-            "RegionName": name,
-            "Endpoint": f"ec2.{name}.amazonaws.com",
-            "OptInStatus": "opt-in-not-required",
-        }
-        for name in names
-    ]
-    wanted = {each.name: each.values for each in documents.filters(given)}
+    passes = REGION_FILTERS.predicate(documents.filters(given))
     return {
         "Regions": [
-            each
-            for each in regions
-            if each["RegionName"] in wanted.get("region-name", (each["RegionName"],))
+            {"RegionName": name, "Endpoint": _endpoint(name), "OptInStatus": _OPT_IN_STATUS}
+            for name in names
+            if passes(name)
         ]
     }
 
@@ -60,25 +69,39 @@ def describe_availability_zones(served: Served) -> Document:
     for name in names:
         if name not in zones:
             raise FaultError("InvalidParameterValue", f"Invalid availability zone: [{name}]")
-    ids = given.get("ZoneIds") or [documents.zone_id(zone) for zone in zones]
+    known_ids = [zone_id(zone) for zone in zones]
+    ids = given.get("ZoneIds") or known_ids
+    for each in ids:
+        if each not in known_ids:
+            raise FaultError("InvalidParameterValue", f"Invalid availability zone-id: [{each}]")
     passes = ZONE_FILTERS.predicate(documents.filters(given))
     return {
         "AvailabilityZones": [
             {
                 "ZoneName": name,
-                "ZoneId": documents.zone_id(name),
+                "ZoneId": zone_id(name),
                 "ZoneType": "availability-zone",
                 "State": "available",
-                "OptInStatus": "opt-in-not-required",
+                "OptInStatus": _OPT_IN_STATUS,
                 "RegionName": region,
                 "GroupName": region,
+                "GroupLongName": _group_long_name(name),
                 "NetworkBorderGroup": region,
                 "Messages": [],
             }
             for name in names
-            if documents.zone_id(name) in ids and passes(name)
+            if zone_id(name) in ids and passes(name)
         ]
     }
+
+
+def _endpoint(region: str) -> str:
+    return f"ec2.{region}.amazonaws.com"
+
+
+def _group_long_name(zone: str) -> str:
+    """Return the name of a zone's group, which EC2 takes from its Region's name for people."""
+    return f"{zone[:-1]} 1"
 
 
 def _ensure_region(served: Served, name: str) -> Caller:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ebsim.caller import zone_id
 from ebsim.recycle_bin import BinnedImage, BinnedSnapshot, BinnedVolume, BinQuery
 from ebsim.server.ec2 import documents
 from ebsim.server.operations import OPERATIONS, Served
@@ -91,7 +92,7 @@ def _volume(binned: BinnedVolume) -> Document:
         "Iops": binned.iops or None,
         "Throughput": binned.throughput or None,
         "AvailabilityZone": binned.zone,
-        "AvailabilityZoneId": documents.zone_id(binned.zone),
+        "AvailabilityZoneId": zone_id(binned.zone),
         "SnapshotId": binned.snapshot_id,
         "CreateTime": documents.moment(binned.create_time_us),
         **_stay(binned),

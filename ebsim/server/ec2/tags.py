@@ -10,8 +10,7 @@ from ebsim.server.protocol.wire import Document
 def create_tags(served: Served) -> Document:
     """Put tags on resources."""
     given = served.parameters
-    tags = {each.get("Key", ""): each.get("Value", "") for each in given["Tags"]}
-    served.store.tags.create(given["Resources"], tags)
+    served.store.tags.create(given["Resources"], documents.tags_once(given["Tags"]))
     return {}
 
 

@@ -1,5 +1,6 @@
 """DescribeVolumeStatus, EnableVolumeIO, and the attributes of volumes."""
 
+from ebsim.caller import zone_id
 from ebsim.server.ec2 import documents
 from ebsim.server.operations import OPERATIONS, Served
 from ebsim.server.protocol.wire import Document
@@ -57,10 +58,14 @@ def _status(status: VolumeStatus) -> Document:
     return {
         "VolumeId": status.volume_id,
         "AvailabilityZone": status.zone,
-        "AvailabilityZoneId": documents.zone_id(status.zone),
+        "AvailabilityZoneId": zone_id(status.zone),
         "Actions": [],
         "Events": [],
-        "AttachmentStatuses": [],
+        "AttachmentStatuses": (
+            [{"InstanceId": status.instance_id, "IoPerformance": status.io_performance}]
+            if status.instance_id
+            else []
+        ),
         "VolumeStatus": {
             "Status": status.status,
             "Details": [{"Name": name, "Status": text} for name, text in status.details],

@@ -1,7 +1,7 @@
 """CreateVolume, CopyVolumes, DescribeVolumes, ModifyVolume, DeleteVolume and what tells of them."""
 
 from ebsim.requests import VolumeModificationRequest, VolumeRequest
-from ebsim.results import VolumeState
+from ebsim.results import ModificationState, VolumeState
 from ebsim.server.background import Begun
 from ebsim.server.ec2 import documents
 from ebsim.server.operations import OPERATIONS, Served
@@ -50,9 +50,10 @@ def copy_volumes(served: Served) -> Document:
         client_token=given.get("ClientToken", ""),
     )
     source, volumes = given["SourceVolumeId"], served.store.volumes
+    progress = served.background.progress
 
     def work(begun: Begun) -> str:
-        return volumes.copy(source, request, begun=begun).volume_id
+        return volumes.copy(source, request, progress, begun).volume_id
 
     made = volumes.get(served.background.begin(f"copy of {source}", work))
     shown = documents.volume(made, served.caller)
@@ -72,7 +73,7 @@ def describe_volumes(served: Served) -> Document:
 
 @OPERATIONS.add("ec2", "ModifyVolume")
 def modify_volume(served: Served) -> Document:
-    """Make a volume larger, or change its type or performance."""
+    """Make a volume larger, or change its type or performance; told as it begins."""
     given = served.parameters
     request = VolumeModificationRequest(
         size_gib=given.get("Size"),
@@ -80,8 +81,9 @@ def modify_volume(served: Served) -> Document:
         iops=given.get("Iops"),
         throughput=given.get("Throughput"),
     )
-    changed = served.store.volumes.modify(given["VolumeId"], request)
-    return {"VolumeModification": documents.modification(changed)}
+    changed = documents.modification(served.store.volumes.modify(given["VolumeId"], request))
+    begun = {"ModificationState": ModificationState.MODIFYING.value, "Progress": 0, "EndTime": None}
+    return {"VolumeModification": {**changed, **begun}}
 
 
 @OPERATIONS.add("ec2", "DescribeVolumesModifications")

@@ -1,7 +1,7 @@
 """Key policies, and the tags of keys."""
 
 from ebsim.keys.key_policies import POLICY_NAME
-from ebsim.server.kms.pages import cut
+from ebsim.server.kms.pages import TAGS, cut
 from ebsim.server.operations import OPERATIONS, Served
 from ebsim.server.protocol.wire import Document, FaultError
 
@@ -53,7 +53,7 @@ def list_resource_tags(served: Served) -> Document:
     """Return a page of the tags of a key (`Limit`, `Marker`)."""
     reference = served.parameters["KeyId"]
     found = sorted(served.store.keys.tags(reference).items())
-    page, more = cut(served, f"tags of {reference}", found, lambda each: each[0])
+    page, more = cut(served, f"tags of {reference}", found, lambda each: each[0], TAGS)
     return {"Tags": [{"TagKey": name, "TagValue": value} for name, value in page], **more}
 
 

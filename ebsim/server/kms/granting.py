@@ -9,7 +9,7 @@ import re
 
 from ebsim.keys.records import KeyGrant, KeyOperation
 from ebsim.server.ec2.documents import moment
-from ebsim.server.kms.pages import cut
+from ebsim.server.kms.pages import GRANTS, cut
 from ebsim.server.operations import OPERATIONS, Served
 from ebsim.server.protocol.wire import Document, FaultError
 
@@ -48,7 +48,7 @@ def list_grants(served: Served) -> Document:
         found = [each for each in found if each.grantee == grantee]
     if "GranteeServicePrincipal" in given:
         found = []
-    page, more = cut(served, f"grants of {arn}", found, lambda each: each.grant_id)
+    page, more = cut(served, f"grants of {arn}", found, lambda each: each.grant_id, GRANTS)
     return {"Grants": [_grant(each, arn) for each in page], **more}
 
 

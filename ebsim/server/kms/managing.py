@@ -4,7 +4,7 @@ from ebsim.keys.records import KeyAlias, KeyState, KmsKey
 from ebsim.keys.rules import DELETION_DAYS_MAX
 from ebsim.server.ec2.documents import answer, moment
 from ebsim.server.kms.facts import tags_of
-from ebsim.server.kms.pages import cut
+from ebsim.server.kms.pages import ALIASES, cut
 from ebsim.server.operations import OPERATIONS, Served
 from ebsim.server.protocol.wire import Document, FaultError
 
@@ -130,7 +130,7 @@ def list_aliases(served: Served) -> Document:
     """Return a page of aliases: all, or a key's (`Limit`, `Marker`)."""
     reference = served.parameters.get("KeyId")
     found = served.store.keys.list_aliases(reference)
-    page, more = cut(served, f"aliases of {reference}", found, lambda each: each.name)
+    page, more = cut(served, f"aliases of {reference}", found, lambda each: each.name, ALIASES)
     return {"Aliases": [_alias(each) for each in page], **more}
 
 

@@ -1,21 +1,44 @@
 """Pages of KMS's lists: by names that never change, so that none is told twice or left out."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ebsim.server.operations import Served
 from ebsim.server.protocol.wire import Document, FaultError
 from ebsim.server.tokens import PageTokens
 
-PAGE_DEFAULT = 100
-PAGE_MAX = 1000
 _NAME_SIZE = 256
 
 Record = TypeVar("Record")
 
 
+@dataclass(frozen=True, slots=True)
+class PageSizes:
+    """How many records a page of a list has.
+
+    Attributes:
+        default: Where nothing is said.
+        largest: More than these are refused.
+    """
+
+    default: int
+    largest: int
+
+
+KEYS = PageSizes(100, 1000)
+ALIASES = PageSizes(50, 100)
+GRANTS = PageSizes(50, 100)
+TAGS = PageSizes(50, 50)
+"""As KMS documents `Limit` of each list; those of keys are also those of policies."""
+
+
 def cut(
-    served: Served, what: str, records: Iterable[Record], name: Callable[[Record], str]
+    served: Served,
+    what: str,
+    records: Iterable[Record],
+    name: Callable[[Record], str],
+    sizes: PageSizes = KEYS,
 ) -> tuple[list[Record], Document]:
     """Return a page of records, in the order of their names, and the members that say what follows.
 
@@ -24,14 +47,15 @@ def cut(
         what: What is asked, the same for each page.
         records: All of them.
         name: The name of one, of at most 256 bytes.
+        sizes: How many records a page has.
 
     Raises:
-        FaultError: The limit is none of 1 to 1,000 (ValidationException), or the marker is another
-            list's, or expired (InvalidMarkerException).
+        FaultError: The limit is below 1 or too large (ValidationException), or the marker is
+            another list's, or expired (InvalidMarkerException).
     """
-    limit, marker = served.parameters.get("Limit", PAGE_DEFAULT), served.parameters.get("Marker")
-    if not 1 <= limit <= PAGE_MAX:
-        raise FaultError("ValidationException", f"Limit is {limit}; expected 1 to {PAGE_MAX}.")
+    limit, marker = served.parameters.get("Limit", sizes.default), served.parameters.get("Marker")
+    if not 1 <= limit <= sizes.largest:
+        raise FaultError("ValidationException", f"Limit is {limit}; expected 1 to {sizes.largest}.")
     tokens = PageTokens(served.store.secret("page tokens"))
     query = ("kms", served.caller.account, served.caller.region, what)
     after: int | None = -1

@@ -7,10 +7,10 @@ shapes. What the shapes do not know is refused, as EC2 does.
 from collections.abc import Callable
 from functools import cache
 from typing import Any
-from urllib.parse import parse_qsl
 
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 
+from ebsim.server.protocol.forms import split_form
 from ebsim.server.protocol.scalars import BadValueError, text_parser
 from ebsim.server.protocol.wire import Document, FaultError
 
@@ -33,7 +33,7 @@ def read_form(body: str) -> dict[str, str]:
         FaultError: MalformedQueryString: a field is given twice, or there are too many.
     """
     try:
-        pairs = parse_qsl(body, keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
+        pairs = split_form(body, FIELDS_MAX)
     except ValueError:
         raise FaultError(
             "MalformedQueryString", "The query string is malformed, or has too many fields."

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
 
+from ebsim.server.protocol.forms import split_form
 from ebsim.server.protocol.json_body import parse_json, read_structure, write_structure
 from ebsim.server.protocol.scalars import BadValueError, text_parser, text_writer
 from ebsim.server.protocol.wire import Document, FaultError, HttpRequest, HttpResponse
@@ -90,7 +91,7 @@ def read_query(request: HttpRequest) -> Query:
     if not request.query:
         return []
     try:
-        return parse_qsl(request.query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+        return split_form(request.query, QUERY_FIELDS_MAX, "replace")
     except ValueError:
         raise FaultError("ValidationException", "The query has too many fields.") from None
 

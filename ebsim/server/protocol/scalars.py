@@ -119,12 +119,12 @@ def text_writer(shape: Shape, timestamp_format: str = "iso8601") -> Callable[[An
 
 def format_timestamp(value: datetime, form: str) -> str:
     """Return a point in time as text; milliseconds are kept in ISO 8601, as EC2 does."""
-    utc = value.astimezone(UTC)
+    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
     if form == "rfc822":
         return format_datetime(utc, usegmt=True)
     if form == "unixTimestamp":
         return repr(unix_time(utc))
-    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def unix_time(value: datetime) -> float | int:

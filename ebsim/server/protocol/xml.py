@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
@@ -23,6 +23,9 @@ _ESCAPES = {
     "\r": "&#13;",
 }
 
+VALUES_KEPT = 512
+"""Values of each member whose elements are kept: owners, states, times, most tags come again."""
+
 _Writer = Callable[[Any], str]
 
 
@@ -31,7 +34,7 @@ def write_result(operation: OperationModel, result: Document, request_id: str) -
     metadata = operation.service_model.metadata
     namespace = metadata["xmlNamespace"]
     ec2 = metadata["protocol"] == "ec2"
-    inner = ""
+    inner = "<return>true</return>" if ec2 else ""
     if operation.output_shape is not None:
         inner = _members(operation.output_shape)(result)
     if ec2:
@@ -64,6 +67,10 @@ def write_fault(service: str, fault: FaultError, request_id: str) -> HttpRespons
     return _response(fault.status, text, request_id)
 
 
+def _escaped(value: object) -> str:
+    return escape(str(value))
+
+
 def escape(text: str) -> str:
     """Return text as it stands in XML; what XML cannot hold becomes a replacement character."""
     if _PLAIN.fullmatch(text):
@@ -86,10 +93,18 @@ def _element(shape: Shape, name: str) -> _Writer:
         return _list_writer(shape, name)
     if isinstance(shape, MapShape):
         return _map_writer(shape, name)
-    if shape.type_name in {"string", "character"}:
-        return lambda value: f"<{name}>{escape(str(value))}</{name}>"
-    text = text_writer(shape)
-    return lambda value: f"<{name}>{text(value)}</{name}>"
+    return _scalar_writer(shape, name)
+
+
+def _scalar_writer(shape: Shape, name: str) -> _Writer:
+    is_text = shape.type_name in {"string", "character"}
+    text: _Writer = _escaped if is_text else text_writer(shape)
+
+    @lru_cache(maxsize=VALUES_KEPT)  # values of one member are of one type: equal ones look alike
+    def write(value: Any) -> str:  # noqa: ANN401 - any scalar
+        return f"<{name}>{text(value)}</{name}>"
+
+    return write
 
 
 @cache

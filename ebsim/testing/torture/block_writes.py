@@ -8,12 +8,12 @@ store with the story.
 
 import random
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ebsim.testing.kept_story import plain_in, secrets_in
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.torture.disk_story import disk_story
 from ebsim.testing.torture.disk_worker import Act, Check, ChildDiedError, DiskWorker
 from ebsim.testing.torture.recorded_disk import (
@@ -149,7 +149,7 @@ class StateChecker:
             worker.kill()
 
 
-class BlockWrites:
+class BlockWrites(Campaign):
     """See the module."""
 
     name = "block-writes"
@@ -158,16 +158,13 @@ class BlockWrites:
     cases = 3000
     sample = 7
 
-    def missing(self) -> str | None:
-        """Return why it cannot be run on this machine, or None."""
-        return missing(*FILE_SYSTEMS) or None
-
-    def prepare(self, seed: int, folder: Path) -> AbstractContextManager[RunCase]:
-        """Record stories when they are first needed."""
-        return self._prepared(seed, folder)
+    def missing(self) -> str:
+        """Return why it cannot be run on this machine, or nothing."""
+        return missing(*FILE_SYSTEMS)
 
     @contextmanager
-    def _prepared(self, seed: int, folder: Path) -> Iterator[RunCase]:
+    def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:
+        """Record stories when they are first needed."""
         stories: dict[tuple[str, int], RecordedStory] = {}
         checker = StateChecker(folder)
 
@@ -186,7 +183,5 @@ class BlockWrites:
                 raise Violation(f"{self.name} {number} on {file_system}: {problem}")
             return 1
 
-        try:
+        with closing(checker):
             yield run
-        finally:
-            checker.close()

@@ -1,10 +1,10 @@
 """What a campaign is: numbered cases, each of which is repeatable by its seed and number."""
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 RunCase = Callable[[int], int]
 """Runs the case of a number, and returns how many trials (kills, flips, states) it consisted of.
@@ -17,7 +17,7 @@ class Violation(AssertionError):  # noqa: N818 - it is what was found, not what 
     """A promise of the store was broken. The message says which, and how to see it again."""
 
 
-class Campaign(Protocol):
+class Campaign(ABC):
     """One way to hurt a store.
 
     Attributes:
@@ -28,42 +28,23 @@ class Campaign(Protocol):
         sample: How many of them, evenly spread, `make test` runs; a few seconds' worth.
     """
 
-    @property
-    def name(self) -> str:
-        """What the command line calls it."""
-        ...
+    name: str
+    promise: str
+    excludes: str
+    cases: int
+    sample: int
 
-    @property
-    def promise(self) -> str:
-        """What must hold in every case."""
-        ...
+    def missing(self) -> str:
+        """Return why it cannot be run on this machine, or nothing: most run everywhere."""
+        return ""
 
-    @property
-    def excludes(self) -> str:
-        """What it does not show."""
-        ...
-
-    @property
-    def cases(self) -> int:
-        """How many cases the full run has."""
-        ...
-
-    @property
-    def sample(self) -> int:
-        """How many of them `make test` runs."""
-        ...
-
-    def missing(self) -> str | None:
-        """Return why it cannot be run on this machine, or None."""
-        ...
-
+    @abstractmethod
     def prepare(self, seed: int, folder: Path) -> AbstractContextManager[RunCase]:
         """Make what all cases share in an empty folder, and return what runs a case.
 
         Cases are run in any order and in several processes, each of which prepares for itself.
         A case leaves nothing behind, and depends on nothing but the seed and its number.
         """
-        ...
 
 
 def case_random(name: str, seed: int, number: int) -> random.Random:

@@ -22,7 +22,7 @@ from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, noise_block
 from ebsim.testing.damage import flip_bit
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import disk_of
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 
 DATABASE = Path("catalog") / "data.mdb"
 LOCKS = Path("catalog") / "lock.mdb"
@@ -107,7 +107,7 @@ def _furnish(store: Store) -> None:
     store.delete_snapshots([store.create_snapshot(disk).snapshot_id])
 
 
-class CatalogFlips:
+class CatalogFlips(Campaign):
     """The campaign. A case makes one kind of coarse damage, and then flips bits one at a time.
 
     Args:
@@ -125,10 +125,6 @@ class CatalogFlips:
     def __init__(self, cases: int = 1112, sample: int = 6) -> None:
         self.cases = cases
         self.sample = sample
-
-    def missing(self) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
 
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:

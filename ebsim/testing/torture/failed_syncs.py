@@ -8,7 +8,7 @@ anew, so that what only the page cache had is gone, and the store compared with 
 
 import signal
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -16,7 +16,7 @@ from subprocess import CalledProcessError
 from typing import Any
 
 from ebsim.testing.torture.block_writes import FILE_SYSTEMS, StateChecker
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.torture.disk_worker import Check, DiskWorker
 from ebsim.testing.torture.recorded_disk import (
     DISK_BYTES,
@@ -108,7 +108,7 @@ def fail_sync(
         rmtree(folder)
 
 
-class FailedSyncs:
+class FailedSyncs(Campaign):
     """See the module."""
 
     name = "failed-syncs"
@@ -117,16 +117,13 @@ class FailedSyncs:
     cases = SYNCS * len(FILE_SYSTEMS)
     sample = 5
 
-    def missing(self) -> str | None:
-        """Return why it cannot be run on this machine, or None."""
-        return missing(*FILE_SYSTEMS) or None
-
-    def prepare(self, seed: int, folder: Path) -> AbstractContextManager[RunCase]:
-        """Begin the child that compares."""
-        return self._prepared(seed, folder)
+    def missing(self) -> str:
+        """Return why it cannot be run on this machine, or nothing."""
+        return missing(*FILE_SYSTEMS)
 
     @contextmanager
-    def _prepared(self, seed: int, folder: Path) -> Iterator[RunCase]:
+    def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:
+        """Begin the child that compares."""
         checker = StateChecker(folder)
 
         def run(number: int) -> int:
@@ -146,7 +143,5 @@ class FailedSyncs:
                 raise Violation(f"{self.name} {number} on {how}: {failure.problem}")
             return int(failure.hit)
 
-        try:
+        with closing(checker):
             yield run
-        finally:
-            checker.close()

@@ -17,7 +17,7 @@ from pathlib import Path
 from ebsim.testing.forked_play import ForkedPlay, import_everything
 from ebsim.testing.machine_play import Play, quiet_log
 from ebsim.testing.seams import fast_folder
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.volume_stories import ALL_STORIES, REAL_ONLY
 
 NAME = "failpoints"
@@ -84,7 +84,7 @@ def _hits(place: Path, story: str) -> Iterator[tuple[str, dict[str, int]]]:
     yield "power cut", machine.hits
 
 
-class Failpoints:
+class Failpoints(Campaign):
     """See the module."""
 
     name = NAME
@@ -92,10 +92,6 @@ class Failpoints:
     excludes = "deaths between two failpoints; power cuts of real disks"
     cases = 9000
     sample = 12
-
-    def missing(self) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
 
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from ebsim.testing.forked_play import ForkedPlay, import_everything
 from ebsim.testing.machine_play import quiet_log
 from ebsim.testing.seams import fast_folder
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.volume_stories import StoryMaker
 
 NAME = "kills"
@@ -16,7 +16,7 @@ STEPS_A_LINE = 16
 RECOVERY_STEPS = 60
 
 
-class Kills:
+class Kills(Campaign):
     """See the module."""
 
     name = NAME
@@ -24,10 +24,6 @@ class Kills:
     excludes = "kills within a system call or a commit of LMDB (tests/fault/test_kill.py has some)"
     cases = 9000
     sample = 12
-
-    def missing(self) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
 
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:

@@ -8,11 +8,11 @@ healthy, and the operation is done.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ebsim.testing import devices
-from ebsim.testing.torture.campaign import RunCase, Violation
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation
 from ebsim.testing.torture.disk_worker import ChildDiedError, DiskWorker
 from ebsim.testing.torture.recorded_disk import DISK_BYTES, MKFS_OPTIONS, mounted_again
 from ebsim.testing.torture.space_faults import OPERATIONS, SWEPT, Fill, Furnish, Ids
@@ -75,7 +75,7 @@ class FurnishedDisk:
             self._copy.unlink()
 
 
-class NoSpace:
+class NoSpace(Campaign):
     """See the module."""
 
     name = "no-space"
@@ -84,16 +84,13 @@ class NoSpace:
     cases = len(FILE_SYSTEMS) * len(OPERATIONS) * POINTS
     sample = 11
 
-    def missing(self) -> str | None:
-        """Return why it cannot be run on this machine, or None."""
-        return devices.missing(*(f"mkfs.{each}" for each in FILE_SYSTEMS)) or None
-
-    def prepare(self, seed: int, folder: Path) -> AbstractContextManager[RunCase]:
-        """Make each store when it is first needed."""
-        return self._prepared(seed, folder)
+    def missing(self) -> str:
+        """Return why it cannot be run on this machine, or nothing."""
+        return devices.missing(*(f"mkfs.{each}" for each in FILE_SYSTEMS))
 
     @contextmanager
-    def _prepared(self, seed: int, folder: Path) -> Iterator[RunCase]:
+    def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:
+        """Make each store when it is first needed."""
         disks: dict[str, FurnishedDisk] = {}
         counts: dict[str, int] = {}
         with ExitStack() as stack:

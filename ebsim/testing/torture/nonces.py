@@ -35,7 +35,7 @@ from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.machine_play import quiet_log
 from ebsim.testing.seams import ManualClock, SeededEntropy, fast_folder
 from ebsim.testing.sources import disk_of
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.worker import Counted, Steps
 
 NAME = "nonces"
@@ -55,7 +55,7 @@ Seal = tuple[bytes, bytes, bytes, int]
 _SEAL_SIZE = 32 + 12 + 16 + 8
 
 
-class Nonces:
+class Nonces(Campaign):
     """See the module."""
 
     name = NAME
@@ -65,10 +65,6 @@ class Nonces:
     excludes = "a machine that is set back while it runs: it has the same keys and numbers again"
     cases = 300
     sample = 1
-
-    def missing(self) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
 
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:

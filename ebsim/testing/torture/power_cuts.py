@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ebsim.testing.machine_play import Play, quiet_log, suffer
 from ebsim.testing.seams import fast_folder
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.volume_stories import StoryMaker
 
 STEPS_A_LINE = 9
@@ -17,7 +17,7 @@ STEPS_A_LINE = 9
 NAME = "power-cuts"
 
 
-class PowerCuts:
+class PowerCuts(Campaign):
     """See the module."""
 
     name = NAME
@@ -27,10 +27,6 @@ class PowerCuts:
     excludes = "the catalog's own commits, which are durable here; real disks and file systems"
     cases = 8000
     sample = 30
-
-    def missing(self) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
 
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:

@@ -75,6 +75,7 @@ _WEIGHTS = {
     "volume_snapshot": 8,
     "volume_wait": 5,
     "volume_read": 4,
+    "volume_copy": 3,
     "volume_delete": 1,
     "copy": 8,
     "share": 5,
@@ -202,12 +203,7 @@ class _Life(Features):
         try:
             result = action() or {}
         except EbsimError as error:
-            if not isinstance(error, (NotFoundError, ConflictError, LimitExceededError)) or (
-                error.code not in _REFUSALS
-            ):
-                raise Violation(
-                    f"{name}: {kind} {given} failed without a cause: {error.code}: {error}"
-                ) from error
+            _ensure_refused(f"{name}: {kind} {given}", error)
             self._log.append(phase="fail", name=name, at=_now(), result={"code": error.code})
             raise _Refused from error
         except AssertionError as error:
@@ -440,6 +436,33 @@ class _Life(Features):
 
             self._do("volume_wait", wait)
 
+    def _volume_copy(self) -> None:
+        """Copy the volume, write to it meanwhile, and look what the copy holds; then that goes.
+
+        The copy is nobody's who comes after this process, so it is not written down.
+        """
+        opened = self._opened()
+        if opened is None:
+            return
+        _, state = opened
+        held = tuple(state.contents)
+
+        def use(_copy: str) -> None:
+            self._volume_write()
+            if self._random.random() < 0.5:  # then it may be lent
+                self._let_go()
+
+        try:
+            made = self._store.volumes.copy(state.volume_id, begun=use).volume_id
+            with self._store.volumes.open(made) as file:
+                for index, number in enumerate(held):
+                    if file.pread(BLOCK_SIZE, index * BLOCK_SIZE) != palette_block(number):
+                        raise Violation(f"block {index} of a copy of {state} is not {number}")
+            self._store.volumes.delete(made)
+        except EbsimError as error:
+            _ensure_refused(f"copying {state}", error)
+            raise _Refused from error
+
     def _volume_delete(self) -> None:
         state = self._volume
         if state is None or self._random.random() < 0.5:
@@ -494,6 +517,17 @@ def _volume_of(past: list[Operation]) -> _VolumeState | None:
             else:
                 state.doomed = True
     return state
+
+
+def _ensure_refused(what: str, error: EbsimError) -> None:
+    """Look that something failed because of what others do.
+
+    Raises:
+        Violation: It did not.
+    """
+    refused = isinstance(error, (NotFoundError, ConflictError, LimitExceededError))
+    if not refused or error.code not in _REFUSALS:
+        raise Violation(f"{what} failed without a cause: {error.code}: {error}") from error
 
 
 def _now() -> int:

@@ -22,7 +22,7 @@ from ebsim.results import SnapshotState
 from ebsim.testing.contents import palette_block
 from ebsim.testing.forked_process import fork_server
 from ebsim.testing.invariants import assert_healthy
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.torture.process_features import empty_bin, leave_archive, prepare_store
 from ebsim.testing.torture.process_history import (
     ACCOUNTS,
@@ -41,18 +41,17 @@ KILLS_MAX = 8
 BETWEEN_KILLS_S = (0.05, 0.8)
 DIE_AT_STEP_MAX = 4_000
 _KILLED = -9
-_TOO_LONG_S = 600
-_PENDING_S = 10
 _POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Processes:
+class Processes(Campaign):
     """The campaign.
 
     Attributes:
         sabotage: `MODULE:FUNCTION` that breaks something in each process, for tests of this module.
         operations: How many operations a case has.
+        patience_s: How long the processes of a case may run, and then its last snapshots be copied.
     """
 
     name: str = "processes"
@@ -66,10 +65,7 @@ class Processes:
     sample: int = 1
     operations: int = OPERATIONS
     sabotage: str = ""
-
-    def missing(self) -> str | None:
-        """Return nothing: it runs everywhere."""
-        return None
+    patience_s: tuple[float, float] = (600, 120)
 
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:
@@ -120,7 +116,7 @@ class _Case:
             for place in range(PLACES)
             for each in operations(Log.read(self._folder / f"log{place}"))
         ]
-        judge_store(self._folder / "store", history)
+        judge_store(self._folder / "store", history, self._campaign.patience_s[1])
         return len(history)
 
     def _start(self, place: int) -> BaseProcess:
@@ -142,10 +138,11 @@ class _Case:
 
     def _watch(self, running: dict[int, BaseProcess]) -> None:
         """Kill some, let others take their place, until all is done."""
-        end = time.monotonic() + _TOO_LONG_S
+        patience_s = self._campaign.patience_s[0]
+        end = time.monotonic() + patience_s
         while running:
             if time.monotonic() > end:
-                raise Violation(f"after {_TOO_LONG_S} s processes {sorted(running)} still run")
+                raise Violation(f"after {patience_s} s processes {sorted(running)} still run")
             timeout = self._random.uniform(*BETWEEN_KILLS_S)
             ended = wait([each.sentinel for each in running.values()], timeout)
             if not ended and self._kills < KILLS_MAX:
@@ -170,8 +167,13 @@ class _Case:
         raise AssertionError(f"process {place}: {text}")
 
 
-def judge_store(path: Path, history: list[Operation]) -> None:
+def judge_store(path: Path, history: list[Operation], patience_s: float) -> None:
     """Compare a store that nobody uses any more with what was done to it; then empty it.
+
+    Args:
+        path: The store.
+        history: What was done to it.
+        patience_s: How long snapshots may still be pending.
 
     Raises:
         Violation: A promise was broken.
@@ -181,6 +183,7 @@ def judge_store(path: Path, history: list[Operation]) -> None:
             accounts = [store.as_account(each) for each in ACCOUNTS]
             final: dict[str, Final] = {}
             for account in accounts:
+                _await_copies(account, patience_s)
                 final |= _final(account)
             Judge(history, final).judge()
             for account in accounts:
@@ -198,13 +201,17 @@ def judge_store(path: Path, history: list[Operation]) -> None:
         raise Violation(f"at the end: {error}") from error
 
 
-def _final(store: Store) -> dict[str, Final]:
-    """Return what an account has at the end, once nothing of it is pending."""
-    end = time.monotonic() + _PENDING_S
+def _await_copies(store: Store, patience_s: float) -> None:
+    """Wait until nothing that an account sees is pending."""
+    end = time.monotonic() + patience_s
     while any(each.state is SnapshotState.PENDING for each in store.list_snapshots()):
         if time.monotonic() > end:
-            raise Violation(f"after {_PENDING_S} s some snapshots of {store.caller} are pending")
+            raise Violation(f"after {patience_s} s some snapshots of {store.caller} are pending")
         time.sleep(_POLL_S)
+
+
+def _final(store: Store) -> dict[str, Final]:
+    """Return what an account has at the end."""
     return {
         each.snapshot_id: Final(
             each.description, each.state is SnapshotState.COMPLETED, each.state_message

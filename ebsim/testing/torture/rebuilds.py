@@ -36,7 +36,7 @@ from ebsim.testing.kept_story import ABROAD, FRIEND
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.testing.seams import ManualClock, SeededEntropy, fast_folder
 from ebsim.testing.sources import disk_of
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.torture.random_life import NEAR, RandomLife
 from ebsim.testing.volume_stories import StoryMaker
 from ebsim.testing.volume_story import Actor, assert_story_survived, perform
@@ -123,7 +123,7 @@ def ensure_same(before: Told, after: Told) -> None:
             raise Violation(f"{what} were {expected!r} and are {after[what]!r} after the rebuild")
 
 
-class Rebuilds:
+class Rebuilds(Campaign):
     """The campaign."""
 
     name = "rebuilds"
@@ -131,10 +131,6 @@ class Rebuilds:
     excludes = "damaged segments, several processes at once, stores of more than a few MiB"
     cases = 1000
     sample = 7  # which has each of the endings
-
-    def missing(self) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
 
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:

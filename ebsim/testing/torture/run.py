@@ -61,7 +61,7 @@ def run(options: Options, campaigns: Sequence[Campaign], watcher: Watcher) -> To
     end = None if options.minutes is None else time.monotonic() + 60 * options.minutes
     for place, campaign in enumerate(campaigns):
         known = state.of(campaign.name, campaign.cases)
-        known.missing = campaign.missing() or ""
+        known.missing = campaign.missing()
         share = None
         if end is not None:  # what one campaign does not use is there for those that follow
             now = time.monotonic()

@@ -11,7 +11,7 @@ from ebsim.errors import EbsimError
 from ebsim.testing.damage import flip_bit, segment_files
 from ebsim.testing.seams import ManualClock, SeededEntropy
 from ebsim.testing.sources import disk_of
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.torture.flip_pieces import (
     Piece,
     flip_range,
@@ -57,7 +57,7 @@ def _seams() -> Seams:
     return Seams(clock=ManualClock(), entropy=SeededEntropy())
 
 
-class SegmentFlips:
+class SegmentFlips(Campaign):
     """The campaign. A case flips every bit of a stretch of the store.
 
     Args:
@@ -74,10 +74,6 @@ class SegmentFlips:
         self._size_bytes = size_bytes
         self.cases = cases
         self.sample = sample
-
-    def missing(self) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
 
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:

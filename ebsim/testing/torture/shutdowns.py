@@ -10,12 +10,12 @@ kept; it has no torn and no reordered writes.
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from ebsim.testing import devices
 from ebsim.testing.torture.block_writes import StateChecker
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.torture.disk_worker import Act, Check, DiskWorker
 from ebsim.testing.torture.recorded_disk import DISK_BYTES, MKFS_OPTIONS, mounted_again
 from ebsim.testing.volume_story import Ids
@@ -27,7 +27,7 @@ STEPS = 740
 """About how many steps a story has; a case beyond its end shuts down after it."""
 
 
-class Shutdowns:
+class Shutdowns(Campaign):
     """See the module."""
 
     name = "shutdowns"
@@ -36,16 +36,13 @@ class Shutdowns:
     cases = 400
     sample = 4
 
-    def missing(self) -> str | None:
-        """Return why it cannot be run on this machine, or None."""
-        return devices.missing(*(f"mkfs.{each}" for each in FILE_SYSTEMS)) or None
-
-    def prepare(self, seed: int, folder: Path) -> AbstractContextManager[RunCase]:
-        """Begin the child that compares."""
-        return self._prepared(seed, folder)
+    def missing(self) -> str:
+        """Return why it cannot be run on this machine, or nothing."""
+        return devices.missing(*(f"mkfs.{each}" for each in FILE_SYSTEMS))
 
     @contextmanager
-    def _prepared(self, seed: int, folder: Path) -> Iterator[RunCase]:
+    def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:
+        """Begin the child that compares."""
         checker = StateChecker(folder)
 
         def run(number: int) -> int:
@@ -58,10 +55,8 @@ class Shutdowns:
                 raise Violation(f"{self.name} {number} on {file_system}, step {step}: {problem}")
             return 1
 
-        try:
+        with closing(checker):
             yield run
-        finally:
-            checker.close()
 
 
 def shut_down_at(

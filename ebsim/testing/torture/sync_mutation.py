@@ -58,7 +58,7 @@ from ebsim.testing.memory_catalog import MemoryCatalog
 from ebsim.testing.seams import ManualClock, SeededEntropy, fast_folder
 from ebsim.testing.sources import MemorySource
 from ebsim.testing.sync_sites import SyncSite, find_sites
-from ebsim.testing.torture.campaign import RunCase, Violation, case_random
+from ebsim.testing.torture.campaign import Campaign, RunCase, Violation, case_random
 from ebsim.testing.traced_disk import strace_is_missing
 from ebsim.testing.traced_play import TracedPlay
 from ebsim.testing.volatile_files import VolatileFiles
@@ -493,7 +493,7 @@ def runs_green(name: str, site: SyncSite | None, seed: int) -> bool:
     return True
 
 
-class SyncMutation:
+class SyncMutation(Campaign):
     """See the module."""
 
     name = NAME
@@ -502,9 +502,9 @@ class SyncMutation:
     cases = len(find_sites())
     sample = 2
 
-    def missing(self) -> str | None:
-        """Return why it cannot be run."""
-        return strace_is_missing()
+    def missing(self) -> str:
+        """Return why it cannot be run on this machine, or nothing."""
+        return strace_is_missing() or ""
 
     @contextmanager
     def prepare(self, seed: int, folder: Path) -> Iterator[RunCase]:

@@ -80,7 +80,8 @@ class Example:
         raise AssertionError("every block that is not zeros is stored")
 
     def content(self, record: BlockRecord) -> bytes:
-        from ebsim.core.read import BlockLoader, BlockPlace
+        from ebsim.core.block_places import BlockPlace
+        from ebsim.core.read import BlockLoader
 
         place = BlockPlace(self.segment(record.segment).segment_id, record)
         return bytes(BlockLoader(self.store._context).load(place))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,11 +17,6 @@ from ebsim.tiering import TierRestore
 from ebsim.units import BLOCK_SIZE
 
 Damage = Callable[[CatalogWriter, dict[str, SnapshotRecord]], object]
-
-
-@pytest.fixture
-def disk(fast_path: Path) -> MemoryStore:
-    return MemoryStore(fast_path)
 
 
 def live_a_life(store: Store) -> dict[str, str]:

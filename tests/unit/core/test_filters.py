@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ebsim.core.filters import VALUES_MAX, Filtering, flag, moment
 from ebsim.errors import EbsimError, ErrorCode
@@ -61,6 +63,26 @@ WILDCARDS = [
 @pytest.mark.parametrize(("text", "value", "fits"), WILDCARDS)
 def test_wildcards(text: str, value: str, fits: bool) -> None:
     assert passes(Thing(text), Filter("name", [value])) is fits
+
+
+def fits_anywhere(text: str, value: str) -> bool:
+    """Return whether a value without backslashes fits, by trying all places for each star."""
+    if not value:
+        return not text
+    if value[0] == "*":
+        return any(fits_anywhere(text[at:], value[1:]) for at in range(len(text) + 1))
+    return bool(text) and value[0] in {"?", text[0]} and fits_anywhere(text[1:], value[1:])
+
+
+@given(st.text("ab", max_size=8), st.lists(st.text("ab*?", max_size=8), min_size=1, max_size=3))
+def test_wildcards_stand_for_any_text(text: str, values: list[str]) -> None:
+    fits = any(fits_anywhere(text, value) for value in values)
+    assert passes(Thing(text), Filter("name", values)) is fits
+
+
+def test_many_wildcards_take_a_moment() -> None:
+    """Each in every place would be 10**40 tries."""
+    assert not passes(Thing("a" * 255), Filter("name", ["*a" * 60 + "*b"] * VALUES_MAX))
 
 
 def test_values_of_one_filter_are_alternatives() -> None:

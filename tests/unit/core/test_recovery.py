@@ -35,12 +35,6 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing that catches errors catches it."""
 
 
-@pytest.fixture
-def disk(fast_path: Path) -> MemoryStore:
-    """What lies on the disk."""
-    return MemoryStore(fast_path)
-
-
 def wide_source(first_stamp: int) -> SyntheticSource:
     """Return a source with one block in each of many leaves."""
     stamps = np.zeros(LEAVES * LEAF_BLOCKS, dtype=np.uint64)

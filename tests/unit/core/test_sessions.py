@@ -34,12 +34,6 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-def disk(fast_path: Path) -> MemoryStore:
-    """What lies on the disk."""
-    return MemoryStore(fast_path)
-
-
-@pytest.fixture
 def context(disk: MemoryStore) -> StoreContext:
     """One handle on it."""
     return disk.context()

@@ -17,12 +17,6 @@ from ebsim.testing.synthetic import SyntheticSource
 from ebsim.units import BLOCK_SIZE
 
 
-@pytest.fixture
-def disk(fast_path: Path) -> MemoryStore:
-    """What lies on the disk."""
-    return MemoryStore(fast_path)
-
-
 def assert_sound(store: Store) -> None:
     report = store.check(data=True)
     assert (report.findings, report.orphan_bytes) == ((), 0)

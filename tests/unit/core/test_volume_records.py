@@ -1,6 +1,5 @@
 """Records of managed volumes: what a new one says, queries, and modifications on a clock."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -39,16 +38,12 @@ from ebsim.results import (
 )
 from ebsim.storage.catalog import CatalogWriter
 from ebsim.testing.memory_store import MemoryStore
+from ebsim.testing.refused import refused
 from ebsim.testing.seams import START_US, ManualClock
 from ebsim.units import GIB
 
 SNAP = SnapshotId("snap-0123456789abcdef0")
 NOWHERE = VolumeId("vol-00000000000000000")
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
 
 
 @pytest.fixture
@@ -90,12 +85,6 @@ def create(
 
 def set_quotas(context: StoreContext, **quotas: float | None) -> None:
     context.catalog.update(lambda writer: save_quotas(writer, Quotas(**quotas)))  # type: ignore[arg-type]
-
-
-def refused(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(EbsimError) as caught:
-        call()
-    return caught.value.code
 
 
 # new volumes

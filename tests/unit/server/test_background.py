@@ -18,7 +18,7 @@ def test_id_is_told_before_the_work_is_done_and_the_end_waited_for() -> None:
 
     def work(begun: Begun) -> str:
         begun("snap-1")
-        assert go.wait(30)
+        assert go.wait(120)
         done.set()
         return "snap-1"
 
@@ -64,7 +64,7 @@ def test_requests_that_wait_are_bounded() -> None:
 
     def waiting(_begun: Begun) -> str:
         begun_now.release()
-        assert go.wait(30)
+        assert go.wait(120)
         return "snap-4"
 
     waiters = [
@@ -74,7 +74,7 @@ def test_requests_that_wait_are_bounded() -> None:
     for each in waiters:
         each.start()
     for _ in waiters:
-        assert begun_now.acquire(timeout=30)
+        assert begun_now.acquire(timeout=120)
 
     with pytest.raises(FaultError) as caught:
         background.begin("one more", waiting)

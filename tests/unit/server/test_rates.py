@@ -6,7 +6,7 @@ import pytest
 
 from ebsim.server import rates
 from ebsim.server.background import Background
-from ebsim.server.operations import Served
+from ebsim.server.operations import Served, load_operations
 from ebsim.server.protocol.wire import Call, FaultError
 from ebsim.server.rates import Rate, Throttling, TokenBuckets
 from ebsim.testing.harness import Harness
@@ -97,5 +97,42 @@ def test_blocks_are_counted_by_account_and_by_snapshot(harness: Harness) -> None
     throttling.before(two)
 
 
-def test_other_services_are_not_counted(harness: Harness) -> None:
-    assert passed(Throttling(), called(harness, "kms", "ListKeys"), 200) == 200
+@pytest.mark.parametrize(
+    ("operation", "a_second"),
+    [("CreateKey", 5), ("DeleteAlias", 15), ("CreateGrant", 50), ("DescribeKey", 2000)],
+)
+def test_how_many_calls_of_kms_pass_in_a_second(
+    harness: Harness, operation: str, a_second: int
+) -> None:
+    """Each counted by itself, with the code and the words that KMS documents."""
+    throttling, served = Throttling(), called(harness, "kms", operation)
+    assert passed(throttling, served, a_second + 5) == a_second
+    with pytest.raises(FaultError) as caught:
+        throttling.before(served)
+    assert (caught.value.code, caught.value.status) == ("ThrottlingException", 400)
+    assert "exceeded the rate at which you may call KMS" in str(caught.value)
+    throttling.before(called(harness, "kms", "ListKeys"))
+
+
+def test_cryptographic_operations_share_a_quota(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100,000 a second in us-east-1; 10,000 where nothing else is documented."""
+    assert rates.REGIONS_OF_KEYS["us-east-1"] == Rate(100_000, 100_000)
+    assert Rate(10_000, 10_000) == rates.KEYS_USED
+    monkeypatch.setitem(rates.REGIONS_OF_KEYS, "us-east-1", Rate(10, 10))
+    throttling = Throttling()
+    names = ("Encrypt", "Decrypt", "ReEncrypt", "GenerateDataKey")
+    operations = [called(harness, "kms", each) for each in names]
+    assert [passed(throttling, each, 4) for each in operations] == [4, 4, 2, 0]
+    assert passed(throttling, called(harness, "kms", "EnableKey"), 4) == 4
+
+
+def test_every_operation_of_kms_has_a_rate() -> None:
+    served = {name for service, name in load_operations().known if service == "kms"}
+    assert served == rates.CRYPTOGRAPHIC | rates.KEY_RATES.keys()
+
+
+@pytest.mark.parametrize("service", ["rbin", "dlm", "sts"])
+def test_services_that_publish_no_rates_are_not_counted(harness: Harness, service: str) -> None:
+    assert passed(Throttling(), called(harness, service, "TagResource"), 200) == 200

@@ -171,6 +171,23 @@ def test_snapshots_behind_one_that_was_left_are_left_too() -> None:
     assert faults.held == {"a", "b"}
 
 
+def test_snapshot_that_is_to_be_held_and_comes_late_is_left_too() -> None:
+    """It was begun, and its thread had not come so far when the server was told to stop."""
+    faults = SnapshotFaults(SnapshotPlan(hold=[2]))
+    faults.leave()
+    faults.before_copy(SnapshotId("a"))
+    for name in ("b", "c"):
+        with pytest.raises(StoppedError):
+            faults.before_copy(SnapshotId(name))
+    assert faults.held == {"b", "c"}
+
+    faults = SnapshotFaults(SnapshotPlan(hold=[1]))
+    faults.let_go()
+    faults.leave()
+    faults.before_copy(SnapshotId("a"))
+    assert faults.held == frozenset()
+
+
 # What is told of requests
 
 

@@ -11,9 +11,12 @@ pytest.importorskip("botocore")
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ebsim.server import signatures
 from ebsim.server.protocol.wire import FaultError, HttpRequest
-from ebsim.server.signatures import Credential, Signer, verify, verify_body
+from ebsim.server.signatures import ALGORITHM, Credential, Signer, verify, verify_body
 
 KEY, SECRET, ACCOUNT = (
     "AKIAIOSFODNN7EXAMPLE",
@@ -72,7 +75,7 @@ def now() -> datetime:
 
 def checked(request: HttpRequest, *, at: datetime | None = None) -> Signer:
     signer = verify(request, KNOWN.get, at or now())
-    verify_body(signer, request.body, may_be_unsigned=False)
+    verify_body(signer, request.body)
     return signer
 
 
@@ -230,14 +233,57 @@ def test_request_without_signature_is_refused() -> None:
     assert (caught.value.code, caught.value.status) == ("MissingAuthenticationToken", 403)
 
 
-def test_unsigned_body_is_taken_only_where_that_is_allowed() -> None:
-    request = signed(headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"})
-    signer = verify(request, KNOWN.get, now())
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Credential=a/b", "SignedHeaders=a;b", "Signature=0", "Signature=", "x=1", "=", ""]
+        ),
+        max_size=4,
+    ),
+    st.sampled_from([", ", ",", " ,", ",  ", ",\t", "; ", ",\x85", "\n, "]),
+    st.sampled_from([f"{ALGORITHM} ", f" {ALGORITHM} ", f"{ALGORITHM}  ", ALGORITHM, "AWS4 "]),
+    st.sampled_from(["", " ", ",", "\n", "x", "\x85"]),
+)
+def test_usual_header_is_read_as_any_other(
+    parts: list[str], between: str, begin: str, end: str
+) -> None:
+    """What is read at one go is what is read part by part, and no less is refused."""
+    text = begin + between.join(parts) + end
+    usual = signatures._AUTHORIZATION.match(text)
+    if usual is not None:
+        assert signatures._authorization_fields(text) == usual.groupdict()
 
-    if signer.body_hash != hashlib.sha256(request.body).hexdigest():
-        verify_body(signer, b"whatever", may_be_unsigned=True)
-        with pytest.raises(FaultError, match="must be signed"):
-            verify_body(signer, request.body, may_be_unsigned=False)
+
+def test_long_list_of_signed_headers_is_not_kept() -> None:
+    """Anybody may send one, and send others."""
+    kept = signatures._few_signed_headers
+    for count, more in ((10, 1), (1000, 0)):
+        before = kept.cache_info().currsize
+        names = tuple(f"x-{count}-{number:04}" for number in range(count))
+        assert signatures._signed_headers(";".join(names)) == names
+        assert kept.cache_info().currsize in {before + more, kept.cache_info().maxsize}
+
+
+@pytest.mark.parametrize("part", ["Credential", "Security-Token", "Signature", "SignedHeaders"])
+def test_what_is_no_utf_8_is_refused_as_what_is_wrong(part: str) -> None:
+    request = signed(key="ASIATEMPORARY", token="token/+=", in_query=True)
+    fields = request.query.split("&")
+    (at,) = [at for at, field in enumerate(fields) if field.startswith(f"X-Amz-{part}=")]
+    fields[at] = fields[at].replace("us-east-1", "%FF") + ("" if part == "Credential" else "%FF")
+    fields[at] = fields[at].replace("eu-central-1", "%FF")
+    with pytest.raises(FaultError):
+        checked(replace(request, query="&".join(fields)))
+
+
+def test_token_that_is_no_utf_8_is_another() -> None:
+    told = signed(key="ASIATEMPORARY", token="another", in_query=True)
+    request = replace(told, query=told.query.replace("another", "%FF"))
+    claim = signatures._claim(request, now())
+    right = signatures._signature(request, claim, SECRET, hashlib.sha256(b"").hexdigest())
+    request = replace(request, query=request.query.replace(claim.signature, right))
+    with pytest.raises(FaultError) as caught:
+        checked(request)
+    assert caught.value.code == "InvalidClientTokenId"
 
 
 def test_secret_is_shown_nowhere() -> None:

@@ -11,6 +11,7 @@ import pytest
 import ebsim
 from ebsim.errors import StoreError
 from ebsim.storage.locks import Lock, LockFile, Region
+from ebsim.testing.descriptors import no_descriptor_left
 
 ROOT_FOLDER = Path(ebsim.__file__).parents[1]
 HOLDER = """
@@ -157,13 +158,10 @@ def test_waiting_ends_when_the_holder_lets_go(locks: LockFile) -> None:
 
 
 def test_no_descriptor_is_left(locks: LockFile) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-
-    for _ in range(5):
-        with locks.hold(5):
-            assert locks.try_hold(5) is None
-
-    assert len(os.listdir("/proc/self/fd")) == before
+    with no_descriptor_left():
+        for _ in range(5):
+            with locks.hold(5):
+                assert locks.try_hold(5) is None
 
 
 # in two processes

@@ -32,7 +32,7 @@ from ebsim.volumes.registry import LiveVolumes
 
 BLOCKS = 5
 GIVEN_UP = Patience(seconds=0.04)
-PATIENCE_S = 20
+PATIENCE_S = 120
 
 
 class Disk(MemoryStore):

@@ -15,7 +15,7 @@ from ebsim.units import BLOCK_SIZE
 
 FLUSHER = "flusher"
 SOON_S = 0.3
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 class AtTheEnd(SilentProgress):

@@ -1,7 +1,6 @@
 """Loading by turns: where a rate is kept, others can use the volume between two turns."""
 
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -30,11 +29,6 @@ def made_from_a_snapshot(store: Store) -> VolumeId:
     snapshot = store.create_snapshot(volume).snapshot_id
     store.wait_snapshots([snapshot])
     return store.volumes.create(VolumeRequest(snapshot_id=snapshot)).volume_id
-
-
-@pytest.fixture
-def disk(fast_path: Path) -> MemoryStore:
-    return MemoryStore(fast_path)
 
 
 @pytest.fixture
