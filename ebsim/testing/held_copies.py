@@ -83,6 +83,21 @@ class HeldCopies:
             self._changed.notify_all()
 
 
+class ReleasedByWaiting(SilentProgress):
+    """Lets held copies go on once somebody waits for them: what is deleted is gone behind that.
+
+    Args:
+        copies: What holds them.
+    """
+
+    def __init__(self, copies: HeldCopies) -> None:
+        self._copies = copies
+
+    def start(self, label: str, total_bytes: int) -> None:
+        """Let them go on."""
+        self._copies.release_all()
+
+
 class AtEachStep(SilentProgress):
     """Does something before each block of a volume is copied.
 

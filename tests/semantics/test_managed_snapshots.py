@@ -21,7 +21,7 @@ from ebsim.errors import (
 from ebsim.requests import VolumeRequest
 from ebsim.results import Snapshot, SnapshotState, VolumeState
 from ebsim.testing.contents import HEAD, NOISE, TAIL, TEXT, ZEROS, palette_block
-from ebsim.testing.held_copies import HeldCopies
+from ebsim.testing.held_copies import HeldCopies, ReleasedByWaiting
 from ebsim.testing.invariants import assert_healthy, assert_holds_nothing
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.testing.sources import disk_of
@@ -717,8 +717,7 @@ def test_pending_snapshot_that_is_deleted_says_so(store: Store, copies: HeldCopi
     assert report.when_completed
     assert report.freed_size_bytes == 0
     assert "as soon as it is completed" in store.get_snapshot(pending).state_message
-    copies.release_all()
-    assert store.wait_snapshots([pending]) == []
+    assert store.wait_snapshots([pending], progress=ReleasedByWaiting(copies)) == []
     completed = taken(store, volume).snapshot_id
     assert not store.delete_snapshots([completed]).deleted[0].when_completed
 

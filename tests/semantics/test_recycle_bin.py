@@ -38,7 +38,7 @@ from ebsim.requests import (
 )
 from ebsim.results import ChargeCause, Snapshot, SnapshotState
 from ebsim.testing.contents import HEAD, NOISE, TEXT, ZEROS, noise_block
-from ebsim.testing.held_copies import HeldCopies
+from ebsim.testing.held_copies import HeldCopies, ReleasedByWaiting
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.refused import refused
 from ebsim.testing.seams import ManualClock, SeededEntropy
@@ -509,8 +509,7 @@ def test_pending_snapshot_enters_when_it_is_completed(store_path: Path, clock: M
         (told,) = store.delete_snapshots([pending.snapshot_id]).deleted
         assert (told.when_completed, told.recycle_bin_exit_us) == (True, None)
         assert binned(store) == []
-        copies.release_all()
-        assert store.wait_snapshots([pending.snapshot_id]) == []
+        assert store.wait_snapshots([pending.snapshot_id], progress=ReleasedByWaiting(copies)) == []
 
         assert binned(store) == [pending.snapshot_id]
         assert_healthy(store)
