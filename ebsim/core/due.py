@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ebsim.core.bin_clock import empty_bin_to_read
 from ebsim.core.bin_stays import first_exit_us
 from ebsim.core.context import StoreContext
-from ebsim.core.leftovers import STARTED, settle_started
+from ebsim.core.leftovers import STARTED, has_started
 from ebsim.core.snapshots import TIER_DUE, find_snapshot
 from ebsim.core.tier_clock import settle
 from ebsim.errors import CorruptionError
@@ -34,13 +34,16 @@ class NextDue:
     time_us: int
 
 
-def carry_out_due(context: StoreContext) -> None:
+def settle_all(context: StoreContext) -> None:
     """Carry out what fell due; what cannot be is logged, and left to the next."""
     if not is_anything_due(context):
         return
     settle(context)
     empty_bin_to_read(context)
-    settle_started(context)
+    if has_started(context):
+        from ebsim.core.started_clock import settle_started  # seldom needed
+
+        settle_started(context)
 
 
 def is_anything_due(context: StoreContext) -> bool:

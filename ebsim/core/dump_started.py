@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ebsim.clock import format_time
+from ebsim.core.dump_folder import dump_folder
 from ebsim.core.dump_items import DumpItem
 from ebsim.format.put_record import PUT_SIZE, PutCodec
 from ebsim.storage.files import File, Files
@@ -16,28 +17,7 @@ def dump_started_files(files: Files, folder: Path) -> Iterator[DumpItem]:
 
     The digests are shown as they are stored: those of an encrypted snapshot are hidden.
     """
-    try:
-        names = sorted(files.list(folder / _FOLDER))
-    except FileNotFoundError:
-        return
-    for name in names:
-        path = folder / _FOLDER / name
-        item: DumpItem = {"Kind": "started-file", "File": name}
-        try:
-            file = files.open(path)
-        except OSError as error:
-            yield {**item, "Damaged": str(error.strerror)}
-            continue
-        try:
-            yield {
-                **item,
-                "SizeInBytes": file.size(),
-                "AllocatedSizeInBytes": files.allocated_bytes(path),
-            }
-            if path.suffix == ".puts":
-                yield from _puts(path.stem, file)
-        finally:
-            file.close()
+    yield from dump_folder(files, folder / _FOLDER, "started-file", {".puts": _puts})
 
 
 def _puts(snapshot_id: str, file: File) -> Iterator[DumpItem]:

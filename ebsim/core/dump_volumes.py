@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from ebsim.core.dump_folder import dump_folder
 from ebsim.core.dump_items import DumpItem
 from ebsim.errors import EbsimError
 from ebsim.format.intent import INTENT, LOCAL_FLAG, intent_check
@@ -13,30 +14,8 @@ from ebsim.storage.files import File, Files
 
 def dump_volume_files(files: Files, folder: Path) -> Iterator[DumpItem]:
     """Yield what lies in the folder of volumes, file by file; nothing where it is missing."""
-    try:
-        names = sorted(files.list(folder / "volumes"))
-    except FileNotFoundError:
-        return
-    for name in names:
-        path = folder / "volumes" / name
-        item: DumpItem = {"Kind": "volume-file", "File": name}
-        try:
-            file = files.open(path)
-        except OSError as error:
-            yield {**item, "Damaged": str(error.strerror)}
-            continue
-        try:
-            yield {
-                **item,
-                "SizeInBytes": file.size(),
-                "AllocatedSizeInBytes": files.allocated_bytes(path),
-            }
-            if path.suffix == ".intents":
-                yield from _intents(path.stem, file)
-            elif path.suffix == ".kept":
-                yield from _slots(path.stem, file)
-        finally:
-            file.close()
+    known = {".intents": _intents, ".kept": _slots}
+    yield from dump_folder(files, folder / "volumes", "volume-file", known)
 
 
 def _intents(volume_id: str, file: File) -> Iterator[DumpItem]:

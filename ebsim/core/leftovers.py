@@ -22,11 +22,3 @@ def has_started(context: StoreContext) -> bool:
     """Return whether there may be files of snapshots that are written block by block."""
     with context.catalog.read() as reader:
         return any(True for _ in reader.items(Table.META, prefix=STARTED))
-
-
-def settle_started(context: StoreContext) -> None:
-    """End the snapshots that nobody writes any more, if there may be some."""
-    if has_started(context):
-        from ebsim.core.started_clock import settle_started  # seldom needed
-
-        settle_started(context)

@@ -41,9 +41,9 @@ class Resources:
     @property
     def _current(self) -> StoreContext:
         """The open store as it is now: what fell due by the clock is carried out first."""
-        from ebsim.core.due import carry_out_due
+        from ebsim.core.due import settle_all
 
-        carry_out_due(self._context)
+        settle_all(self._context)
         return self._context
 
     @property

@@ -1,8 +1,7 @@
 """What happens to started snapshots by itself: they time out, and those that are sealed are made.
 
 As for the archive and the Recycle Bin, no process waits for that: whoever uses the store next
-carries it out (`ebsim.core.tier_clock`). Where no snapshot is being written it costs one look into
-the catalog.
+carries it out (`ebsim.core.due`).
 """
 
 import logging

@@ -2,8 +2,8 @@
 
 An archival or a restore takes as long as the store's quotas say, and a temporary restore ends. No
 process waits for that: whoever uses the store next carries out what fell due meanwhile, in the
-order in which it did and with the times at which it did, before it does what it came for. When
-nothing is due that costs one look into the catalog.
+order in which it did and with the times at which it did, before it does what it came for
+(`ebsim.core.due`).
 """
 
 import logging

@@ -120,7 +120,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body, as the bytes that it came in: uvicorn copies them twice more.
+        """Take a part of the body; the first one as the bytes that it came in: uvicorn copies it.
 
         No more is read while a block waits to be taken, or less where there are many clients: all
         of them may send much before anybody runs.

@@ -22,13 +22,13 @@ from ebsim.testing.contents import noise_block
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.machine import Killed, Machine
 from ebsim.testing.memory_store import MemoryStore, leave_as_if_killed
+from ebsim.testing.noisy_volumes import BLOCKS, content, new_volume, noise, write
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.testing.seams import ManualClock
 from ebsim.units import BLOCK_SIZE
 from ebsim.volumes.deletion import mark_deleting
 
 VOLUMES = Path("/store/volumes")
-BLOCKS = 4
 STRIDE = 1 if os.environ.get("EBSIM_TEST_PROFILE") == "long" else 23
 """Of the steps of one who dies, each of these is died at."""
 
@@ -44,27 +44,6 @@ class Failing:
     def __call__(self, method: str, path: Path) -> None:
         if self.why and method in self._methods and path.name.endswith(self._ending()):
             raise OSError(self.why, os.strerror(self.why), str(path))
-
-
-def noise(first: int) -> list[bytes]:
-    return [noise_block(first + block) for block in range(BLOCKS)]
-
-
-def write(store: Store, volume: str, *blocks: bytes) -> None:
-    with store.volumes.open(volume) as file:
-        for index, block in enumerate(blocks):
-            file.pwrite(block, index * BLOCK_SIZE)
-
-
-def new_volume(store: Store, *blocks: bytes) -> str:
-    made = store.volumes.create(VolumeRequest(size_gib=1)).volume_id
-    write(store, made, *blocks)
-    return made
-
-
-def content(store: Store, volume: str) -> list[bytes]:
-    with store.volumes.open(volume) as file:
-        return [file.pread(BLOCK_SIZE, index * BLOCK_SIZE) for index in range(BLOCKS)]
 
 
 def record(store: Store, volume: str) -> VolumeRecord:

@@ -19,10 +19,10 @@ from ebsim.testing.contents import noise_block
 from ebsim.testing.held_copies import AtEachStep, HeldCopies
 from ebsim.testing.invariants import assert_healthy
 from ebsim.testing.memory_store import MemoryStore, leave_as_if_killed
+from ebsim.testing.noisy_volumes import BLOCKS, content, new_volume, noise, write
 from ebsim.testing.observed_files import ObservedFiles
 from ebsim.units import BLOCK_SIZE
 
-BLOCKS = 4
 ZEROS = bytes(BLOCK_SIZE)
 
 
@@ -50,27 +50,6 @@ def two(disk: MemoryStore) -> Iterator[Store]:
 @pytest.fixture(params=["same process", "another process"])
 def writer(request: pytest.FixtureRequest, one: Store, two: Store) -> Store:
     return one if request.param == "same process" else two
-
-
-def noise(first: int) -> list[bytes]:
-    return [noise_block(first + block) for block in range(BLOCKS)]
-
-
-def write(store: Store, volume: str, *blocks: bytes) -> None:
-    with store.volumes.open(volume) as file:
-        for index, block in enumerate(blocks):
-            file.pwrite(block, index * BLOCK_SIZE)
-
-
-def new_volume(store: Store, *blocks: bytes) -> str:
-    made = store.volumes.create(VolumeRequest(size_gib=1)).volume_id
-    write(store, made, *blocks)
-    return made
-
-
-def content(store: Store, volume: str) -> list[bytes]:
-    with store.volumes.open(volume) as file:
-        return [file.pread(BLOCK_SIZE, index * BLOCK_SIZE) for index in range(BLOCKS)]
 
 
 def assert_snapshot(store: Store, snapshot: str, blocks: list[bytes]) -> None:
